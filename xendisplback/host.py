@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the daemon needs from its host, as protocols.
+
+:mod:`xendisplback.native` fulfils them with Xen and libdrm, :mod:`xendisplback.sim` with a simulated
+machine. The daemon knows only these. Calls marked *blocking* may take long and belong in a worker
+thread; everything else returns at once. Every failure is a :class:`~xendisplback.errors.HostError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from xendisplback.errors import HostError
+from xendisplback.kms.mode import Mode
+from xendisplback.xen.store import XenStore
+
+
+class GrantMapping(Protocol):
+    """Pages of a guest, contiguous in our address space, in the order of their references."""
+
+    @property
+    def address(self) -> int: ...
+    @property
+    def length(self) -> int:
+        """Bytes: 4096 times the number of references."""
+        ...
+
+    def close(self) -> None:
+        """Unmap. Blocking when large; idempotent."""
+        ...
+
+
+class GrantTable(Protocol):
+    def map(self, domid: int, refs: Sequence[int], *, writable: bool) -> GrantMapping:
+        """Map ``refs`` of ``domid``. Blocking: a paged-out guest makes libxengnttab wait without bound."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class EventChannels(Protocol):
+    """The event channels of one frontend: one handle, restricted to its domain."""
+
+    @property
+    def fd(self) -> int:
+        """Readable when a port is pending."""
+        ...
+
+    def bind(self, remote_port: int) -> int:
+        """Bind to the guest's ``remote_port``; returns our local port. Raises a first event by itself."""
+        ...
+
+    def unbind(self, port: int) -> None: ...
+    def notify(self, port: int) -> None: ...
+    def pending(self) -> list[int]:
+        """All pending local ports, now masked; [] if none. Never blocks."""
+        ...
+
+    def unmask(self, ports: Sequence[int]) -> None:
+        """Let ``ports`` raise events again. After the work, so that an event storm waits for us."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Connector(Protocol):
+    @property
+    def id(self) -> int: ...
+    @property
+    def name(self) -> str:
+        """As the kernel prints it: ``HDMI-A-1``, ``Virtual-1``."""
+        ...
+
+    @property
+    def connected(self) -> bool: ...
+    @property
+    def modes(self) -> Sequence[Mode]: ...
+    @property
+    def edid(self) -> bytes:
+        """The monitor's EDID, b"" where there is none."""
+        ...
+
+    @property
+    def possible_crtcs(self) -> int:
+        """Bit n: the CRTC with index n can drive it (over all its encoders)."""
+        ...
+
+
+class Crtc(Protocol):
+    @property
+    def id(self) -> int: ...
+    @property
+    def index(self) -> int: ...
+
+
+class Plane(Protocol):
+    @property
+    def id(self) -> int: ...
+    @property
+    def type(self) -> str:
+        """``Primary``, ``Overlay`` or ``Cursor``."""
+        ...
+
+    @property
+    def formats(self) -> frozenset[int]:
+        """FourCC codes."""
+        ...
+
+    @property
+    def possible_crtcs(self) -> int: ...
+
+
+KmsObject = Connector | Crtc | Plane
+
+
+class Framebuffer(Protocol):
+    @property
+    def id(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def format(self) -> int: ...
+    def close(self) -> None:
+        """RmFB, then the memory. Idempotent. Blocking."""
+        ...
+
+
+class DumbFramebuffer(Framebuffer, Protocol):
+    """A framebuffer in memory that we can write: ``height`` rows of ``pitch`` bytes at ``address``, zeroed."""
+
+    @property
+    def address(self) -> int: ...
+    @property
+    def pitch(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+
+
+class Blob(Protocol):
+    @property
+    def id(self) -> int: ...
+    def close(self) -> None: ...
+
+
+class PreparedCommit(Protocol):
+    """One non-blocking commit with a page-flip event, laid out once and submitted any number of times.
+
+    ``function(argument)`` is C ``int (*)(void *)``: 0, or a negative errno. It may be called from any thread.
+    """
+
+    @property
+    def function(self) -> int: ...
+    @property
+    def argument(self) -> int: ...
+    def close(self) -> None: ...
+
+
+class AtomicReq(Protocol):
+    def add(self, obj: KmsObject, properties: Mapping[str, int]) -> None:
+        """Property names as the kernel's, e.g. ``{"FB_ID": 42}``; HostError for one the object lacks."""
+        ...
+
+    def test(self, *, allow_modeset: bool = False) -> bool:
+        """Whether the driver would take it (TEST_ONLY). Proves little about memory."""
+        ...
+
+    def commit(self, *, allow_modeset: bool = False) -> None:
+        """Blocking commit without an event."""
+        ...
+
+    def prepare_flip(self, crtc: Crtc) -> PreparedCommit:
+        """Lay the request out as a non-blocking commit whose event names ``crtc``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FlipEvent:
+    """The kernel's word that the last commit on ``crtc_id`` is on screen."""
+
+    crtc_id: int
+    sequence: int
+    seconds: float
+    """CLOCK_MONOTONIC of the vblank."""
+
+
+class Card(Protocol):
+    """A KMS device of which we are DRM master."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def driver(self) -> str: ...
+    @property
+    def fd(self) -> int:
+        """Readable when there are events."""
+        ...
+
+    @property
+    def connectors(self) -> Sequence[Connector]:
+        """As of the last :meth:`probe`."""
+        ...
+
+    @property
+    def crtcs(self) -> Sequence[Crtc]: ...
+    @property
+    def planes(self) -> Sequence[Plane]: ...
+    def probe(self) -> None:
+        """Read the connectors' status, modes and EDID anew. Blocking (DDC)."""
+        ...
+
+    def dumb_framebuffer(self, width: int, height: int, fourcc: int) -> DumbFramebuffer:
+        """Create, map and ADDFB2. Blocking."""
+        ...
+
+    def mode_blob(self, mode: Mode) -> Blob: ...
+    def atomic(self) -> AtomicReq: ...
+    def read_events(self) -> list[FlipEvent]:
+        """All flip events that wait on ``fd``; [] if none. Never blocks. HostError ENODEV: the device is gone."""
+        ...
+
+    def close(self) -> None:
+        """Put back what was on screen when we came, or blank; drop master; close. Blocking."""
+        ...
+
+
+class Host(Protocol):
+    """The machine. One per daemon."""
+
+    def store(self) -> AbstractAsyncContextManager[XenStore]: ...
+    def grant_table(self) -> GrantTable: ...
+    def event_channels(self, domid: int) -> EventChannels:
+        """A new handle, restricted to ``domid`` where the kernel can."""
+        ...
+
+    def open_cards(self, selectors: Iterable[str]) -> tuple[list[Card], list[HostError]]:
+        """Open the cards that ``selectors`` name (empty: every card with KMS). Blocking.
+
+        A selector is a path (``/dev/dri/card0``) or ``driver:NAME``. What could not be opened is returned
+        beside what could: one broken card must not take the others' screens.
+        """
+        ...
