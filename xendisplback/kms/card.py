@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A KMS device of which we are master. Fulfils :class:`xendisplback.host.Card`.
+
+Objects may be used from any thread, one thread at a time for each method that says it blocks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from xendisplback.errors import HostError
+from xendisplback.host import FlipEvent
+from xendisplback.kms.atomic import AtomicReq
+from xendisplback.kms.blob import Blob
+from xendisplback.kms.connector import Connector, read_connector
+from xendisplback.kms.crtc import Crtc
+from xendisplback.kms.device import Device
+from xendisplback.kms.dumb import DumbFramebuffer
+from xendisplback.kms.encoder import Encoder, read_encoder
+from xendisplback.kms.events import READ_SIZE, parse_events
+from xendisplback.kms.framebuffer import Framebuffer, Geometry
+from xendisplback.kms.mode import Mode
+from xendisplback.kms.plane import Plane, read_plane
+from xendisplback.kms.prime import PrimeImports
+from xendisplback.kms.properties import PropertyTables
+from xendisplback.kms.restore import Kind, SavedScreen
+
+
+class NoKms(HostError):
+    """A DRM device that has no displays: a renderer, or a display driver with the legacy interface off."""
+
+
+class Card:
+    def __init__(self, path: str) -> None:
+        """Open, become master, probe. Blocking (DDC).
+
+        Raises NoKms, and HostError: no permission, not master, no atomic mode setting, no dumb buffers.
+        """
+        self._device = Device(path)
+        try:
+            self._set_up()
+        except BaseException:
+            self._device.close()
+            raise
+
+    def _set_up(self) -> None:
+        device = self._device
+        self._tables = PropertyTables(device)
+        self._imports = PrimeImports(device)
+        self._encoders: dict[int, Encoder] = {}
+        self._connectors: dict[int, Connector] = {}
+        self._used: set[int] = set()
+        self._own_framebuffers: set[int] = set()
+        crtc_ids, _ = self._resources()
+        if not crtc_ids:
+            raise NoKms(
+                f"no KMS: {device.driver} has no display", path=device.path, hint="it only renders"
+            )
+        device.become_master()
+        self._require_capabilities()
+        self.crtcs: Sequence[Crtc] = [Crtc(id, index) for index, id in enumerate(crtc_ids)]
+        self.planes: Sequence[Plane] = [
+            read_plane(device, self._tables, id) for id in self._plane_ids()
+        ]
+        self.probe()
+        kinds: dict[int, Kind] = {}
+        kinds.update({crtc.id: "crtc" for crtc in self.crtcs})
+        kinds.update({plane.id: "plane" for plane in self.planes})
+        kinds.update({id: "connector" for id in self._connectors})
+        self._before = SavedScreen(device, self._tables, kinds)
+
+    def _require_capabilities(self) -> None:
+        device, lib = self._device, self._device.lib
+        device.check(
+            lib.drmSetClientCap(device.fd, lib.DRM_CLIENT_CAP_UNIVERSAL_PLANES, 1),
+            "drmSetClientCap",
+        )
+        if lib.drmSetClientCap(device.fd, lib.DRM_CLIENT_CAP_ATOMIC, 1) != 0:
+            raise device.failure(
+                f"no atomic: {device.driver} has no atomic mode setting",
+                "drmSetClientCap",
+                device.ffi.errno,
+                "a driver that can has it switched off (nouveau: nouveau.atomic=1), or use another card",
+            )
+        if not device.capability(lib.DRM_CAP_DUMB_BUFFER):
+            raise HostError(
+                f"card without dumb buffers: {device.driver} offers no memory to copy pictures to",
+                call="drmGetCap",
+                path=device.path,
+                hint="use another card",
+            )
+
+    def _resources(self) -> tuple[list[int], list[int]]:
+        """The ids of CRTCs and connectors. Raises NoKms where the driver has no mode setting."""
+        device = self._device
+        found = device.lib.drmModeGetResources(device.fd)
+        if not found:
+            number = device.ffi.errno
+            error = device.failure(f"no KMS: {device.driver}", "drmModeGetResources", number)
+            raise NoKms(error.message, call=error.call, path=error.path, errno=number)
+        try:
+            return (
+                device.ffi.unpack(found.crtcs, found.count_crtcs) if found.count_crtcs else [],
+                device.ffi.unpack(found.connectors, found.count_connectors)
+                if found.count_connectors
+                else [],
+            )
+        finally:
+            device.lib.drmModeFreeResources(found)
+
+    def _plane_ids(self) -> list[int]:
+        device = self._device
+        with device.fetched(
+            device.lib.drmModeGetPlaneResources(device.fd),
+            device.lib.drmModeFreePlaneResources,
+            "drmModeGetPlaneResources",
+        ) as found:
+            return device.ffi.unpack(found.planes, found.count_planes)
+
+    # What the card is and has
+
+    @property
+    def path(self) -> str:
+        return self._device.path
+
+    @property
+    def driver(self) -> str:
+        return self._device.driver
+
+    @property
+    def fd(self) -> int:
+        return self._device.fd
+
+    @property
+    def connectors(self) -> Sequence[Connector]:
+        return list(self._connectors.values())
+
+    @property
+    def encoders(self) -> Sequence[Encoder]:
+        return list(self._encoders.values())
+
+    @property
+    def can_import(self) -> bool:
+        """Whether the driver takes dma-bufs at all (PRIME)."""
+        lib = self._device.lib
+        return bool(self._device.capability(lib.DRM_CAP_PRIME) & lib.DRM_PRIME_CAP_IMPORT)
+
+    def probe(self) -> None:
+        """Connectors that stay are the same objects as before; MST connectors come and go."""
+        _, ids = self._resources()
+        connectors: dict[int, Connector] = {}
+        for id in ids:
+            name, state = read_connector(self._device, self._tables, id, self._encoder)
+            connector = self._connectors.get(id)
+            if connector is None:
+                connector = Connector(id, name, state)
+            else:
+                connector.state = state
+            connectors[id] = connector
+        self._connectors = connectors
+
+    def _encoder(self, id: int) -> Encoder:
+        encoder = self._encoders.get(id)
+        if encoder is None:
+            encoder = self._encoders[id] = read_encoder(self._device, id)
+        return encoder
+
+    # What it can be given
+
+    def dumb_framebuffer(self, width: int, height: int, fourcc: int) -> DumbFramebuffer:
+        return DumbFramebuffer(self._device, width, height, fourcc, self._own_framebuffers)
+
+    def import_framebuffer(self, dmabuf: int, geometry: Geometry) -> Framebuffer:
+        """A framebuffer in the memory of a dma-buf, whose descriptor the caller may close. Blocking."""
+        buffer = self._imports.take(dmabuf)
+        return Framebuffer(self._device, buffer, geometry, self._own_framebuffers)
+
+    def mode_blob(self, mode: Mode) -> Blob:
+        return Blob(self._device, mode.pack())
+
+    def atomic(self) -> AtomicReq:
+        return AtomicReq(self._device, self._tables, self._used)
+
+    def read_events(self) -> list[FlipEvent]:
+        try:
+            return parse_events(os.read(self._device.fd, READ_SIZE))
+        except BlockingIOError:
+            return []
+        except OSError as error:
+            raise self._device.failure("events can't be read", "read", error.errno) from None
+
+    def close(self) -> None:
+        """What was on screen comes back; then master, then the file. Idempotent.
+
+        Framebuffers, blobs and commits are to be closed before: the kernel frees what is left.
+        """
+        if self._device.fd < 0:
+            return
+        try:
+            self._before.restore(self._used, self._own_framebuffers)
+        finally:
+            self._device.drop_master()
+            self._device.close()

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Dumb buffers: memory for a framebuffer that the CPU can write."""
+
+from __future__ import annotations
+
+from xendisplback.kms.device import Device
+from xendisplback.kms.framebuffer import Framebuffer, Geometry
+from xendisplback.protocol.formats import FORMATS
+
+
+class DumbBuffer:
+    """Created, mapped, zeroed: not every driver does that, and another guest's picture may have been there."""
+
+    def __init__(self, device: Device, width: int, height: int, bits_per_pixel: int) -> None:
+        """Raises HostError."""
+        self._device = device
+        ffi, lib = device.ffi, device.lib
+        handle, pitch = ffi.new("uint32_t *"), ffi.new("uint32_t *")
+        size = ffi.new("uint64_t *")
+        device.check(
+            lib.drmModeCreateDumbBuffer(
+                device.fd, width, height, bits_per_pixel, 0, handle, pitch, size
+            ),
+            "drmModeCreateDumbBuffer",
+            f"{device.driver} has no memory for {width}x{height} at {bits_per_pixel} bits",
+        )
+        self.handle, self.pitch, self.size = handle[0], pitch[0], size[0]
+        self.address = 0
+        try:
+            self.address = self._map()
+            device.check(lib.xdb_zero(self.address, self.size), "read", "dumb buffer not writable")
+        except BaseException:
+            self.close()
+            raise
+
+    def _map(self) -> int:
+        device = self._device
+        offset, address = device.ffi.new("uint64_t *"), device.ffi.new("uintptr_t *")
+        device.check(
+            device.lib.drmModeMapDumbBuffer(device.fd, self.handle, offset), "drmModeMapDumbBuffer"
+        )
+        device.check(device.lib.xdb_map(device.fd, self.size, offset[0], address), "mmap")
+        return address[0]
+
+    def close(self) -> None:
+        """Unmap, then destroy. Idempotent. Raises HostError, but not on a device that is gone."""
+        device = self._device
+        if self.address:
+            device.lib.xdb_unmap(self.address, self.size)
+            self.address = 0
+        if self.handle:
+            result = device.lib.drmModeDestroyDumbBuffer(device.fd, self.handle)
+            self.handle = 0
+            device.check_release(result, "drmModeDestroyDumbBuffer")
+
+
+class DumbFramebuffer(Framebuffer):
+    """``height`` rows of ``pitch`` bytes at ``address``, zeroed. The address dies with :meth:`close`."""
+
+    def __init__(
+        self, device: Device, width: int, height: int, fourcc: int, own_ids: set[int]
+    ) -> None:
+        """``fourcc`` is one of displif's formats. Raises HostError."""
+        buffer = DumbBuffer(device, width, height, 8 * FORMATS[fourcc].bytes_per_pixel)
+        geometry = Geometry(width, height, buffer.pitch, 0, fourcc)
+        super().__init__(device, buffer, geometry, own_ids)
+        self.address = buffer.address
+        self.pitch = buffer.pitch
+        self.size = buffer.size

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""DRM events, as read(2) on the device delivers them: ``struct drm_event`` and what follows it (drm.h)."""
+
+from __future__ import annotations
+
+import struct
+
+from xendisplback.host import FlipEvent
+
+FLIP_COMPLETE = 2
+"""DRM_EVENT_FLIP_COMPLETE; retyped so that reading events needs no libdrm, and compared in a test."""
+
+READ_SIZE = 4096
+"""The kernel delivers whole events only. 128 flips fit; what does not fit makes the fd readable again."""
+
+_HEADER = struct.Struct("=II")  # type, length
+_VBLANK = struct.Struct("=IIQIIII")  # header, user_data, tv_sec, tv_usec, sequence, crtc_id
+
+
+def parse_events(data: bytes) -> list[FlipEvent]:
+    """The flip events in ``data``, in order. Other types are skipped by their length."""
+    events: list[FlipEvent] = []
+    offset = 0
+    while offset + _HEADER.size <= len(data):
+        kind, length = _HEADER.unpack_from(data, offset)
+        if kind == FLIP_COMPLETE and offset + _VBLANK.size <= len(data):
+            _, _, _, seconds, micros, sequence, crtc_id = _VBLANK.unpack_from(data, offset)
+            events.append(FlipEvent(crtc_id, sequence, seconds + micros / 1e6))
+        offset += max(length, _HEADER.size)
+    return events

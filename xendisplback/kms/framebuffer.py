@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Framebuffers (ADDFB2): memory that planes can show. One plane of pixels, no modifiers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from xendisplback.kms.device import Device
+
+
+class Buffer(Protocol):
+    """Memory as a GEM handle."""
+
+    @property
+    def handle(self) -> int: ...
+    def close(self) -> None:
+        """Idempotent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Of ``height`` rows of ``pitch`` bytes from byte ``offset`` on; ``format`` is a FourCC code."""
+
+    width: int
+    height: int
+    pitch: int
+    offset: int
+    format: int
+
+
+class Framebuffer:
+    """Owns ``buffer``."""
+
+    def __init__(
+        self, device: Device, buffer: Buffer, geometry: Geometry, own_ids: set[int]
+    ) -> None:
+        """Raises HostError; ``buffer`` is closed then.
+
+        The id is added to ``own_ids``, by which :mod:`~xendisplback.kms.restore` knows ours from others'.
+        """
+        self._device = device
+        self._buffer = buffer
+        self.geometry = geometry
+        id = device.ffi.new("uint32_t *")
+        try:
+            device.check(
+                device.lib.drmModeAddFB2(
+                    device.fd,
+                    geometry.width,
+                    geometry.height,
+                    geometry.format,
+                    device.ffi.new("uint32_t[4]", [buffer.handle, 0, 0, 0]),
+                    device.ffi.new("uint32_t[4]", [geometry.pitch, 0, 0, 0]),
+                    device.ffi.new("uint32_t[4]", [geometry.offset, 0, 0, 0]),
+                    id,
+                    0,
+                ),
+                "drmModeAddFB2",
+                f"{device.driver} refused a framebuffer {geometry}",
+            )
+        except BaseException:
+            buffer.close()
+            raise
+        self.id = id[0]
+        own_ids.add(self.id)
+        self._open = True
+
+    @property
+    def width(self) -> int:
+        return self.geometry.width
+
+    @property
+    def height(self) -> int:
+        return self.geometry.height
+
+    @property
+    def format(self) -> int:
+        return self.geometry.format
+
+    def close(self, *, keep_on_screen: bool = False) -> None:
+        """RmFB, which blanks what shows it; then the buffer. Idempotent. Blocking.
+
+        ``keep_on_screen`` uses CLOSEFB instead: what shows it goes on until it shows something else.
+        Raises HostError, also where libdrm (2.4.124) or the kernel (6.8) is too old for CLOSEFB; on a device
+        that is gone there is nothing to do.
+        """
+        if not self._open:
+            return
+        self._open = False
+        device = self._device
+        try:
+            if keep_on_screen:
+                result = device.lib.xdb_close_fb(device.fd, self.id)
+                device.check_release(result, "DRM_IOCTL_MODE_CLOSEFB")
+            else:
+                device.check_release(device.lib.drmModeRmFB(device.fd, self.id), "drmModeRmFB")
+        finally:
+            self._buffer.close()

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Planes: what feeds framebuffers into a CRTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xendisplback.kms.device import Device
+from xendisplback.kms.properties import PropertyTables
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    id: int
+    type: str
+    """``Primary``, ``Overlay`` or ``Cursor``."""
+    formats: frozenset[int]
+    """FourCC codes."""
+    possible_crtcs: int
+    """Bit n: the CRTC with index n."""
+    zpos: int | None
+    """As of opening; higher is nearer. None where the driver has no such property."""
+
+
+def read_plane(device: Device, tables: PropertyTables, id: int) -> Plane:
+    """Raises HostError."""
+    properties = tables.read(id)
+    with device.fetched(
+        device.lib.drmModeGetPlane(device.fd, id), device.lib.drmModeFreePlane, "drmModeGetPlane"
+    ) as found:
+        return Plane(
+            id=id,
+            type=properties.enum("type") or "Overlay",
+            formats=frozenset(device.ffi.unpack(found.formats, found.count_formats)),
+            possible_crtcs=found.possible_crtcs,
+            zpos=properties.values.get("zpos"),
+        )

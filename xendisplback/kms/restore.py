@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What was on screen when we came, put back when we go.
+
+Rules:
+
+- Only the CRTCs that we used are touched, with the planes and connectors that were or are on them.
+- A CRTC is lit again if it was lit, its mode is known and a plane on it showed a framebuffer that is still
+  there. Otherwise it is switched off: a guest's picture never stays behind.
+- A framebuffer id may be used again after its framebuffer went away, first of all by one of ours. So it
+  must have the same size and format as before and must never have been one of ours.
+- Mode blobs belong to whoever made them: their contents are kept, not their ids.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from xendisplback.errors import HostError
+from xendisplback.kms.atomic import AtomicReq
+from xendisplback.kms.blob import Blob, read_blob
+from xendisplback.kms.device import GONE, Device
+from xendisplback.kms.properties import PropertyTables
+
+logger = logging.getLogger(__name__)
+
+Kind = Literal["connector", "crtc", "plane"]
+Changes = dict[int, dict[str, int]]
+"""Values by property name by object id."""
+
+SAVED: Mapping[Kind, tuple[str, ...]] = {
+    "connector": ("CRTC_ID",),
+    "crtc": ("MODE_ID", "ACTIVE"),
+    "plane": (
+        *("FB_ID", "CRTC_ID", "CRTC_X", "CRTC_Y", "CRTC_W", "CRTC_H"),
+        *("SRC_X", "SRC_Y", "SRC_W", "SRC_H"),
+    ),
+}
+OFF: Mapping[Kind, Mapping[str, int]] = {
+    "connector": {"CRTC_ID": 0},
+    "crtc": {"MODE_ID": 0, "ACTIVE": 0},
+    "plane": {"FB_ID": 0, "CRTC_ID": 0},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SavedObject:
+    kind: Kind
+    values: Mapping[str, int]
+
+
+def affected(saved: Mapping[int, SavedObject], used: set[int]) -> set[int]:
+    """The used objects, the CRTCs they were on, and everything that was on a CRTC among them."""
+    result = used & set(saved)
+    result |= {saved[id].values["CRTC_ID"] for id in result if saved[id].kind != "crtc"} - {0}
+    result |= {id for id, obj in saved.items() if obj.values.get("CRTC_ID") in result}
+    return result
+
+
+def plan(
+    saved: Mapping[int, SavedObject],
+    used: set[int],
+    framebuffers: set[int],
+    modes: Mapping[int, int],
+) -> Changes:
+    """What to set.
+
+    ``framebuffers`` are the ids that still are what they were, ``modes`` our mode blobs by CRTC id.
+    """
+    objects = affected(saved, used)
+    shown = {
+        id
+        for id in objects
+        if saved[id].kind == "plane" and saved[id].values["FB_ID"] in framebuffers
+    }
+    lit = {
+        id
+        for id in objects & set(modes)
+        if saved[id].values["ACTIVE"] and any(saved[p].values["CRTC_ID"] == id for p in shown)
+    }
+    # A used object that was not there when we came is a connector (MST).
+    changes: Changes = {id: dict(OFF["connector"]) for id in used - set(saved)}
+    for id in objects:
+        obj = saved[id]
+        back = (
+            id in lit
+            if obj.kind == "crtc"
+            else obj.values["CRTC_ID"] in lit and (obj.kind == "connector" or id in shown)
+        )
+        changes[id] = dict(obj.values if back else OFF[obj.kind])
+        if back and obj.kind == "crtc":
+            changes[id]["MODE_ID"] = modes[id]
+    return changes
+
+
+class SavedScreen:
+    """Read when the card is opened, before anything is changed."""
+
+    def __init__(self, device: Device, tables: PropertyTables, objects: Mapping[int, Kind]) -> None:
+        """Raises HostError."""
+        self._device = device
+        self._tables = tables
+        self._saved: dict[int, SavedObject] = {}
+        self._modes: dict[int, bytes] = {}
+        self._framebuffers: dict[int, tuple[int, int, int]] = {}
+        for id, kind in objects.items():
+            values = tables.read(id).values
+            obj = self._saved[id] = SavedObject(kind, {name: values[name] for name in SAVED[kind]})
+            if kind == "crtc":
+                self._modes[id] = read_blob(device, obj.values["MODE_ID"])
+            elif kind == "plane" and obj.values["FB_ID"]:
+                description = self._describe(obj.values["FB_ID"])
+                if description is not None:
+                    self._framebuffers[obj.values["FB_ID"]] = description
+
+    def _describe(self, framebuffer: int) -> tuple[int, int, int] | None:
+        """Width, height and format; None where it is gone or the kernel (before 5.7) can't tell."""
+        device = self._device
+        found = device.lib.drmModeGetFB2(device.fd, framebuffer)
+        if not found:
+            return None
+        # For a master the kernel makes new GEM handles, which would keep the memory for ever.
+        for handle in set(device.ffi.unpack(found.handles, 4)) - {0}:
+            device.lib.drmCloseBufferHandle(device.fd, handle)
+        description = (found.width, found.height, found.pixel_format)
+        device.lib.drmModeFreeFB2(found)
+        return description
+
+    def restore(self, used: set[int], own_framebuffers: set[int]) -> None:
+        """Put back, or blank where the driver refuses that; what fails is logged."""
+        if not used:
+            return
+        framebuffers = {
+            id
+            for id, description in self._framebuffers.items()
+            if id not in own_framebuffers and self._describe(id) == description
+        }
+        blobs: list[Blob] = []
+        try:
+            modes: dict[int, int] = {}
+            for crtc_id, mode in self._modes.items():
+                if mode:
+                    blobs.append(Blob(self._device, mode))
+                    modes[crtc_id] = blobs[-1].id
+            self._commit(plan(self._saved, used, framebuffers, modes))
+        except HostError as error:
+            if error.errno in GONE:
+                return
+            logger.warning("what was on screen before could not be put back: %s", error)
+            self._blank(used)
+        finally:
+            for blob in blobs:
+                blob.close()
+
+    def _blank(self, used: set[int]) -> None:
+        try:
+            self._commit(plan(self._saved, used, set(), {}))
+        except HostError as error:
+            logger.warning("screen could not be blanked: %s", error)
+
+    def _commit(self, changes: Changes) -> None:
+        request = AtomicReq(self._device, self._tables, set())
+        for id, values in changes.items():
+            request.add_by_id(id, values)
+        request.commit(allow_modeset=True)
