@@ -34,8 +34,9 @@ class Mode:
     @classmethod
     def unpack(cls, raw: bytes) -> Self:
         """From the 68 bytes of ``struct drm_mode_modeinfo``."""
-        *numbers, name = cls.LAYOUT.unpack(raw)
-        return cls(*numbers, name.split(b"\0", 1)[0].decode("ascii", "replace"))
+        *fields, name = cls.LAYOUT.unpack(raw)
+        fields.append(name.split(b"\0", 1)[0].decode("ascii", "replace"))
+        return cls(*fields)
 
     def pack(self) -> bytes:
         """The 68 bytes that a MODE_ID blob holds."""
