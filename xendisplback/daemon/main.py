@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``xendisplback run``: signals and exit codes around :class:`~xendisplback.daemon.service.Service`.
+
+Exit codes: 0 after SIGTERM or SIGINT and an orderly end; 1 where the host can't do it or a second SIGTERM
+cut the end short; 78 (EX_CONFIG) for a configuration that can't be used.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import trio
+
+from xendisplback.daemon.config import ConfigError, load_config
+from xendisplback.daemon.logs import set_level, start_logging
+from xendisplback.daemon.service import Service
+from xendisplback.errors import HostError
+from xendisplback.host import Host
+
+logger = logging.getLogger(__name__)
+
+EX_CONFIG = 78
+
+
+def run(config_path: Path | None, host: Host) -> int:
+    """Run the daemon on ``host`` until a signal ends it; returns the exit code."""
+    try:
+        config = load_config(config_path)
+    except ConfigError as error:
+        print(f"xendisplback: {error}", file=sys.stderr)
+        return EX_CONFIG
+    start_logging(config.log_level)
+    # What exists now lives as long as the daemon: the collector need not walk it at every pass.
+    gc.freeze()
+    code = 0
+    try:
+        trio.run(_run, Service(config, host), config_path)
+    except* HostError as group:
+        code = 1
+        for line in dict.fromkeys(str(error) for error in _host_errors(group)):
+            logger.error("%s", line)
+    return code
+
+
+def _host_errors(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    errors: list[BaseException] = []
+    for error in group.exceptions:
+        errors += _host_errors(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return errors
+
+
+async def _run(service: Service, config_path: Path | None) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_obey_signals, service, config_path)
+        await service.run()
+        nursery.cancel_scope.cancel()
+
+
+async def _obey_signals(service: Service, config_path: Path | None) -> None:
+    """SIGTERM, SIGINT: end in an orderly way; a second one: at once. SIGHUP: read the log level anew."""
+    stopping = False
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async for number in signals:
+            if number == signal.SIGHUP:
+                _reload(config_path)
+            elif stopping:
+                logger.error("ended at once by a second %s", signal.Signals(number).name)
+                os._exit(1)
+            else:
+                stopping = True
+                logger.info("%s: closing all frontends", signal.Signals(number).name)
+                service.stop()
+
+
+def _reload(config_path: Path | None) -> None:
+    try:
+        config = load_config(config_path)
+    except ConfigError as error:
+        logger.error("SIGHUP: nothing changed: %s", error)
+        return
+    set_level(config.log_level)
+    logger.info("SIGHUP: log level is %s; other keys take effect at the next start", config.log_level)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The daemon's life: store, frontends, outputs, and an orderly end.
+
+Start: the frontends are told that we are here (InitWait) before any card is touched, because a toolstack
+gives a backend 10 s and a card may take longer. End: every frontend is closed (released, Closed published),
+then the outputs are put back as they were found.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import trio
+
+from xendisplback.daemon.config import Config
+from xendisplback.daemon.notify import feed_watchdog, notify
+from xendisplback.errors import HostError
+from xendisplback.frontend.discovery import Discovery
+from xendisplback.host import Host
+from xendisplback.scanout.outputs import Outputs
+from xendisplback.xen.store import XenStore
+
+logger = logging.getLogger(__name__)
+
+STOP_SECONDS = 8.0
+"""For all frontends together; below systemd's and libxl's patience (90 s, 10 s)."""
+
+
+class Service:
+    """One daemon on one host. :meth:`run` it once."""
+
+    def __init__(self, config: Config, host: Host) -> None:
+        self._config = config
+        self._host = host
+        self._stop = trio.Event()
+
+    def stop(self) -> None:
+        """Ask :meth:`run` to end in an orderly way."""
+        self._stop.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until :meth:`stop`. Started: every waiting guest was told that we are here.
+
+        Raises HostError (also inside an ExceptionGroup) where the host can't do it: no Xen, or the
+        store's connection lost.
+        """
+        grants = self._host.grant_table()
+        try:
+            async with self._host.store() as store:
+                domid = await _own_domid(store)
+                outputs = Outputs(self._host, self._config.cards, self._config.refresh_rate)
+                discovery = Discovery(domid, self._host, store, grants, outputs)
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(discovery.run)
+                    nursery.start_soon(outputs.run)
+                    nursery.start_soon(feed_watchdog)
+                    await _set_status(store, domid, "ready")
+                    notify("READY=1")
+                    logger.info("ready")
+                    task_status.started()
+                    await self._stop.wait()
+                    notify("STOPPING=1")
+                    await self._close(store, domid, discovery)
+                    nursery.cancel_scope.cancel()
+        finally:
+            grants.close()
+        logger.info("stopped")
+
+    async def _close(self, store: XenStore, domid: int, discovery: Discovery) -> None:
+        with trio.move_on_after(STOP_SECONDS) as scope:
+            await _set_status(store, domid, "dead")
+            await discovery.stop()
+        if scope.cancelled_caught:
+            logger.error("not every frontend could be closed within %g s", STOP_SECONDS)
+
+
+async def _own_domid(store: XenStore) -> int:
+    untrusted_domid = await store.get("domid")
+    if untrusted_domid is None:
+        return 0
+    if not untrusted_domid.isdecimal():
+        raise HostError(f"the node 'domid' holds {untrusted_domid!r}, not a number")
+    return int(untrusted_domid)
+
+
+async def _set_status(store: XenStore, domid: int, status: str) -> None:
+    """``drivers/displbe/status``: what xen-troops' guests and scripts wait for."""
+    await store.write(f"/local/domain/{domid}/drivers/displbe/status", status)

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Finds vdispl devices, by the backend's own path alone, and keeps one task for each."""
+
+from __future__ import annotations
+
+import logging
+
+import trio
+
+from xendisplback.frontend.device import Device
+from xendisplback.frontend.lifecycle import Frontend
+from xendisplback.host import GrantTable, Host
+from xendisplback.scanout.outputs import Outputs
+from xendisplback.xen.store import StoreClosed, XenStore
+
+logger = logging.getLogger(__name__)
+
+RESTART_SECONDS = 1.0
+"""The pause after a frontend's task ended, so that a fault that returns at once can't keep us busy."""
+
+
+class Discovery:
+    def __init__(
+        self,
+        backend_domid: int,
+        host: Host,
+        store: XenStore,
+        grants: GrantTable,
+        outputs: Outputs,
+    ) -> None:
+        self._backend_domid = backend_domid
+        self._root = f"/local/domain/{backend_domid}/backend/vdispl"
+        self._host = host
+        self._store = store
+        self._grants = grants
+        self._outputs = outputs
+        self._frontends: dict[Device, Frontend] = {}
+        self._stopping = False
+        self._all_ended = trio.Event()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled. Started: every device that was there has been told that we are here."""
+        async with trio.open_nursery() as nursery, self._store.watch(self._root) as watch:
+            nursery.start_soon(self._watch_deaths)
+            await self._scan(nursery)
+            for frontend in list(self._frontends.values()):
+                await frontend.advertised.wait()
+            task_status.started()
+            async for path in watch:
+                device = self._device_of(path)
+                if device is None:
+                    await self._scan(nursery)
+                else:
+                    await self._consider(device, nursery)
+
+    async def stop(self) -> None:
+        """Close every frontend in an orderly way. The caller sets the deadline."""
+        self._stopping = True
+        for frontend in self._frontends.values():
+            frontend.stop()
+        if self._frontends:
+            await self._all_ended.wait()
+
+    async def _watch_deaths(self) -> None:
+        async with self._store.watch("@releaseDomain") as watch:
+            async for _ in watch:
+                for frontend in self._frontends.values():
+                    frontend.poke()
+
+    def _device_of(self, path: str) -> Device | None:
+        """The device whose node ``path`` is; None for a path above the devices."""
+        parts = path.removeprefix(self._root).strip("/").split("/")
+        if len(parts) < 2 or not (parts[0].isdecimal() and parts[1].isdecimal()):
+            return None
+        return Device(self._backend_domid, int(parts[0]), int(parts[1]))
+
+    async def _scan(self, nursery: trio.Nursery) -> None:
+        for domid in await self._store.directory(self._root):
+            for index in await self._store.directory(f"{self._root}/{domid}"):
+                device = self._device_of(f"{self._root}/{domid}/{index}")
+                if device is not None:
+                    await self._consider(device, nursery)
+
+    async def _consider(self, device: Device, nursery: trio.Nursery) -> None:
+        """Tell the device's frontend that something changed, or start one for a device that wants one."""
+        frontend = self._frontends.get(device)
+        if frontend is not None:
+            frontend.poke()
+        elif not self._stopping and await self._wanted(device):
+            frontend = Frontend(device, self._host, self._store, self._grants, self._outputs)
+            self._frontends[device] = frontend
+            nursery.start_soon(self._supervise, frontend, nursery)
+
+    async def _wanted(self, device: Device) -> bool:
+        store, path = self._store, device.backend_path
+        return (
+            await store.get(f"{path}/state") is not None
+            and await store.get(f"{path}/online") == "1"
+            and await store.is_introduced(device.domid)
+        )
+
+    async def _supervise(self, frontend: Frontend, nursery: trio.Nursery) -> None:
+        """Task: run ``frontend``. No fault of one frontend reaches another."""
+        try:
+            await frontend.run()
+        except* StoreClosed:
+            # Our own watch tells the daemon; nothing can be said to this guest any more.
+            pass
+        except* Exception:
+            logger.exception("%s: fault in xendisplback, please report it", frontend.device)
+        finally:
+            frontend.advertised.set()
+            del self._frontends[frontend.device]
+            if not self._frontends:
+                self._all_ended.set()
+        if not self._stopping:
+            await trio.sleep(RESTART_SECONDS)
+            await self._consider(frontend.device, nursery)

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One device from its discovery to its end: performs what the table in ``protocol/xenbus.py`` decides."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from xendisplback.errors import FrontendError, HostError
+from xendisplback.frontend.connection import Connection, connect
+from xendisplback.frontend.device import Device, GuestLog, escape
+from xendisplback.frontend.nodes import read_nodes
+from xendisplback.host import GrantTable, Host
+from xendisplback.protocol.nodes import parse_state
+from xendisplback.protocol.xenbus import (
+    DWELL_SECONDS,
+    FAILED,
+    TIMEOUTS,
+    Action,
+    Observed,
+    Phase,
+    Step,
+    XenbusState,
+    decide,
+)
+from xendisplback.scanout.outputs import Outputs
+from xendisplback.xen.store import Transaction, XenStore
+
+logger = logging.getLogger(__name__)
+
+VERSIONS = "1,2"
+"""The displif versions that we speak; libxl does not write the node."""
+
+_STOP = Step((Action.RELEASE, Action.CLOSED), Phase.ENDED)
+_REFUSED = Step((Action.RELEASE,), Phase.REFUSED)
+
+
+class Frontend:
+    """``run`` it in a task; ``poke`` it whenever one of its nodes may have changed."""
+
+    def __init__(
+        self, device: Device, host: Host, store: XenStore, grants: GrantTable, outputs: Outputs
+    ) -> None:
+        self.device = device
+        self.advertised = trio.Event()
+        """The first step was taken: the toolstack and the guest know that we are here."""
+        self._host = host
+        self._store = store
+        self._grants = grants
+        self._outputs = outputs
+        self._log = GuestLog(logger, str(device))
+        self._phase = Phase.NEW
+        self._phase_since = 0.0
+        self._handled: tuple[Phase, XenbusState] | None = None
+        self._poked = trio.Event()
+        self._forced: Step | None = None
+        self._connection_scope: trio.CancelScope | None = None
+        self._connection_ended = trio.Event()
+
+    def poke(self) -> None:
+        self._poked.set()
+
+    def stop(self) -> None:
+        """Release, publish Closed, and end."""
+        self._force(_STOP)
+
+    def _force(self, step: Step) -> None:
+        if self._forced is not _STOP:
+            self._forced = step
+        self.poke()
+
+    async def run(self) -> None:
+        """Until the device is gone or :meth:`stop`. When cancelled it releases, and publishes nothing."""
+        untrusted_name = await self._store.get(f"/local/domain/{self.device.domid}/name")
+        self._log.info("found (domain %s)", escape(untrusted_name or "without a name"))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_frontend)
+            while self._phase is not Phase.ENDED:
+                step = await self._next_step()
+                if step is not None:
+                    await self._perform(step, nursery)
+                    self.advertised.set()
+            nursery.cancel_scope.cancel()
+        self._log.info("ended")
+
+    async def _watch_frontend(self) -> None:
+        async with self._store.watch(f"{self.device.frontend_path}/state") as watch:
+            async for _ in watch:
+                self.poke()
+
+    async def _next_step(self) -> Step | None:
+        """The step to take now, after waiting for a reason to look again."""
+        self._poked = trio.Event()
+        step = self._take_forced() or await self._step_for_states()
+        if step is not None:
+            return step
+        seconds, timeout_step = TIMEOUTS.get(self._phase, (float("inf"), None))
+        with trio.move_on_at(self._phase_since + seconds):
+            await self._poked.wait()
+            return None
+        return timeout_step
+
+    def _take_forced(self) -> Step | None:
+        step, self._forced = self._forced, None
+        return step
+
+    async def _step_for_states(self) -> Step | None:
+        seen = await self._observe()
+        step = decide(self._phase, seen)
+        key = (self._phase, seen.frontend)
+        if step is not None and step.phase is not Phase.ENDED and key == self._handled:
+            return None
+        self._handled = key
+        return step
+
+    async def _observe(self) -> Observed:
+        store, device = self._store, self.device
+        untrusted_state = await store.get(f"{device.frontend_path}/state")
+        state = parse_state(untrusted_state)
+        if state is None:
+            self._log.guest_fault(f"state is {escape(untrusted_state or '')}, not a number from 0 to 8")
+        return Observed(
+            frontend=XenbusState.Unknown if state is None else state,
+            online=await store.get(f"{device.backend_path}/online") == "1",
+            backend_exists=await store.get(f"{device.backend_path}/state") is not None,
+            domain_exists=await store.is_introduced(device.domid),
+        )
+
+    async def _perform(self, step: Step, nursery: trio.Nursery) -> None:
+        for action in step.actions:
+            match action:
+                case Action.RELEASE:
+                    await self._release()
+                case Action.CONNECT:
+                    await self._connect(nursery)
+                case Action.INIT_WAIT | Action.CLOSING | Action.CLOSED:
+                    await self._publish(XenbusState(action.value))
+        if Action.INIT_WAIT in step.actions:
+            # It serves a frontend that is at Initialising now; only one that comes back there needs another.
+            self._handled = (Phase.WAITING, XenbusState.Initialising)
+        self._phase = step.phase
+        self._phase_since = trio.current_time()
+
+    async def _publish(self, state: XenbusState) -> None:
+        """Write our state, but never recreate a node that the toolstack removed."""
+        path = self.device.backend_path
+
+        async def body(tx: Transaction) -> None:
+            if await tx.get(f"{path}/state") is not None:
+                if state is XenbusState.InitWait:
+                    await tx.write(f"{path}/versions", VERSIONS)
+                await tx.write(f"{path}/state", str(int(state)))
+
+        await self._store.transact(body)
+        self._log.debug("published %s", state.name)
+
+    # The connection
+
+    async def _connect(self, nursery: trio.Nursery) -> None:
+        # libxl waits for exactly InitWait: a guest that answers at once must not hide it.
+        await trio.sleep_until(self._phase_since + DWELL_SECONDS)
+        self._connection_scope = trio.CancelScope()
+        self._connection_ended = trio.Event()
+        nursery.start_soon(self._run_connection, self._connection_scope, self._connection_ended)
+
+    async def _release(self) -> None:
+        if self._forced is not _STOP:
+            # A connection that failed while the guest left needs no step of its own any more.
+            self._forced = None
+        if self._connection_scope is not None:
+            self._connection_scope.cancel()
+            await self._connection_ended.wait()
+            self._connection_scope = None
+
+    async def _run_connection(self, scope: trio.CancelScope, ended: trio.Event) -> None:
+        """Task: connect and serve. What ends it ends this connection, nothing else."""
+        served = False
+
+        async def on_connected(connection: Connection) -> None:
+            nonlocal served
+            await self._publish(XenbusState.Connected)
+            served = True
+            self._log.info("connected")
+            await connection.serve()
+
+        try:
+            with scope:
+                await self._guard(on_connected)
+        finally:
+            ended.set()
+        if not scope.cancelled_caught:
+            self._force(FAILED if served else _REFUSED)
+
+    async def _guard(self, on_connected: Callable[[Connection], Awaitable[None]]) -> None:
+        try:
+            nodes = await read_nodes(self._store, self.device)
+            async with connect(
+                self._host, self._grants, self.device, nodes, self._outputs
+            ) as connection:
+                await on_connected(connection)
+        except* FrontendError as group:
+            for error in _leaves(group):
+                self._log.guest_fault(f"not served: {error}")
+        except* HostError as group:
+            for error in _leaves(group):
+                self._log.error("not served, the host refused: %s", error)
+        except* Exception:
+            self._log.exception("not served: a fault in xendisplback, please report it")
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    leaves: list[BaseException] = []
+    for error in group.exceptions:
+        leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return leaves

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the toolstack and the guest wrote about a device's connectors, read in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xendisplback.frontend.device import Device
+from xendisplback.protocol.nodes import (
+    NodeError,
+    parse_number,
+    parse_resolution,
+    parse_unique_id,
+    parse_version,
+)
+from xendisplback.xen.store import Transaction, XenStore
+
+MAX_CONNECTORS = 4
+"""``XEN_DRM_FRONT_MAX_CRTCS`` of linux/drivers/gpu/drm/xen/xen_drm_front_cfg.h."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorNodes:
+    index: int
+    output: str
+    """``unique-id``: the output's name."""
+    width: int
+    height: int
+    request_ring_ref: int
+    request_channel: int
+    event_ring_ref: int
+    event_channel: int
+
+
+@dataclass(frozen=True, slots=True)
+class FrontendNodes:
+    version: int
+    connectors: tuple[ConnectorNodes, ...]
+
+
+async def read_nodes(store: XenStore, device: Device) -> FrontendNodes:
+    """All connectors of ``device``.
+
+    One transaction, so that a guest can't swap a node between the check of its owner and its use.
+    Raises NodeError, naming the node and what is expected.
+    """
+
+    async def body(tx: Transaction) -> FrontendNodes:
+        path = device.frontend_path
+        untrusted_version = await tx.get(f"{path}/version")
+        version = parse_version(f"{path}/version", untrusted_version)
+        connectors: list[ConnectorNodes] = []
+        for index in range(MAX_CONNECTORS):
+            if await tx.get(f"{path}/{index}/resolution") is None:
+                break
+            connectors.append(await _read_connector(tx, device, index))
+        if not connectors:
+            raise NodeError(f"{path}/0/resolution", None, "a connector, as in vdispl's connectors=")
+        return FrontendNodes(version, tuple(connectors))
+
+    return await store.transact(body)
+
+
+async def _read_connector(tx: Transaction, device: Device, index: int) -> ConnectorNodes:
+    path = f"{device.frontend_path}/{index}"
+    for leaf in ("resolution", "unique-id"):
+        await _check_owner(tx, device, f"{path}/{leaf}")
+    width, height = parse_resolution(f"{path}/resolution", await tx.get(f"{path}/resolution"))
+    numbers = [
+        parse_number(f"{path}/{leaf}", await tx.get(f"{path}/{leaf}"))
+        for leaf in ("req-ring-ref", "req-event-channel", "evt-ring-ref", "evt-event-channel")
+    ]
+    return ConnectorNodes(
+        index,
+        parse_unique_id(f"{path}/unique-id", await tx.get(f"{path}/unique-id")),
+        width,
+        height,
+        *numbers,
+    )
+
+
+async def _check_owner(tx: Transaction, device: Device, path: str) -> None:
+    """A guest owns the directory, so it can delete a leaf and make its own: then the leaf is its own."""
+    if await tx.get(path) is None:
+        raise NodeError(path, None, "the toolstack's node")
+    owner = (await tx.permissions(path))[0].domid
+    if owner == device.domid:
+        raise NodeError(
+            path, f"owned by domain {owner}", "the toolstack's node, not one that the guest made"
+        )

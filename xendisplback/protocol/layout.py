@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How a picture lies in a buffer: sizes, offset, and the pitch, which displif does not transmit.
+
+Python's integers do not overflow, so every sum here is exact whatever the guest wrote.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from xendisplback.protocol.displif import REQ_ALLOC, DbufCreate, FbAttach
+from xendisplback.protocol.errors import RequestError
+from xendisplback.protocol.formats import FORMATS, Format, fourcc_name
+from xendisplback.protocol.status import Status
+
+PAGE: Final = 4096
+MAX_PAGES: Final = 16384
+"""64 MiB, twice the largest frame buffer that xen_drm_front can ask for (4095 x 2047 x 4 bytes)."""
+MAX_SIDE: Final = 16384
+"""Pixels; the kernel's own limit for a framebuffer's sides is no larger on any card with KMS."""
+ALIGNMENTS: Final = (4, 8, 16, 32, 64, 128, 256)
+"""What frontends round a pitch up to: none up to Linux 6.1, 8 later, others allow for other frontends."""
+
+
+def pages_needed(size: int) -> int:
+    return -(-size // PAGE)
+
+
+def check_create(create: DbufCreate) -> int:
+    """The pages of the buffer that ``create`` asks for.
+
+    Either all of width, height, bpp are given, and buffer_sz holds such a picture, or none is: an imported
+    buffer, whose picture FB_ATTACH describes. Raises RequestError EINVAL, naming value and limit.
+    """
+    size, pages = create.buffer_sz, pages_needed(create.buffer_sz)
+    if not 0 < pages <= MAX_PAGES:
+        raise _invalid(f"DBUF_CREATE: buffer_sz {size}, must be 1 to {MAX_PAGES * PAGE}")
+    if create.gref_directory == 0:
+        raise _invalid("DBUF_CREATE: gref_directory is 0")
+    if create.data_ofs >= min(PAGE, size):
+        raise _invalid(
+            f"DBUF_CREATE: data_ofs {create.data_ofs} is not within the first page of {size} bytes"
+        )
+    if create.flags & REQ_ALLOC and create.data_ofs:
+        raise _invalid(f"DBUF_CREATE: data_ofs {create.data_ofs} with REQ_ALLOC")
+    if create.width or create.height or create.bpp:
+        _check_sides("DBUF_CREATE", create.width, create.height)
+        if create.bpp not in (8, 16, 24, 32):
+            raise _invalid(f"DBUF_CREATE: bpp {create.bpp}, must be 8, 16, 24 or 32")
+        _infer_pitch("DBUF_CREATE", create, create.width * create.bpp // 8, create.height)
+    return pages
+
+
+@dataclass(frozen=True, slots=True)
+class FrameLayout:
+    """``height`` rows of ``width`` pixels; row n begins at byte ``offset + n * pitch`` of the buffer."""
+
+    width: int
+    height: int
+    pitch: int
+    offset: int
+    format: Format
+
+
+def frame_layout(create: DbufCreate, attach: FbAttach) -> FrameLayout:
+    """Where the pixels of a framebuffer lie, every one of them inside the buffer.
+
+    Raises RequestError EINVAL, naming value and limit.
+    """
+    fmt = FORMATS.get(attach.pixel_format)
+    if fmt is None:
+        raise _invalid(f"FB_ATTACH: pixel format {fourcc_name(attach.pixel_format)} is unknown")
+    _check_sides("FB_ATTACH", attach.width, attach.height)
+    row = attach.width * fmt.bytes_per_pixel
+    if create.width:
+        pitch = _infer_pitch(
+            "FB_ATTACH", create, create.width * create.bpp // 8, create.height
+        )
+        if row > pitch:
+            raise _invalid(f"FB_ATTACH: a row of {row} bytes in a buffer with rows of {pitch}")
+    else:
+        pitch = _infer_pitch("FB_ATTACH", create, row, attach.height)
+    needed = create.data_ofs + pitch * (attach.height - 1) + row
+    if needed > create.buffer_sz:
+        raise _invalid(
+            f"FB_ATTACH: {attach.width}x{attach.height} {fmt.name} needs {needed} bytes,"
+            f" the buffer has {create.buffer_sz}"
+        )
+    return FrameLayout(attach.width, attach.height, pitch, create.data_ofs, fmt)
+
+
+def _infer_pitch(operation: str, create: DbufCreate, row: int, height: int) -> int:
+    """The smallest pitch that explains buffer_sz: exactly, or rounded up to whole pages."""
+    size = create.buffer_sz
+    for alignment in (1, *ALIGNMENTS):
+        pitch = -(-row // alignment) * alignment
+        if size in (pitch * height, pages_needed(pitch * height) * PAGE):
+            return pitch
+    raise _invalid(
+        f"{operation}: buffer_sz {size} is not what {height} rows of {row} bytes need"
+        f" ({row * height}), nor with rows aligned to 4 to 256 bytes"
+    )
+
+
+def _check_sides(operation: str, width: int, height: int) -> None:
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+        raise _invalid(f"{operation}: {width}x{height}, sides must be 1 to {MAX_SIDE}")
+
+
+def _invalid(message: str) -> RequestError:
+    return RequestError(Status.EINVAL, message)

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which mode shows a picture, and which format its framebuffer gets: decisions only, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from xendisplback.kms.mode import Mode
+from xendisplback.protocol.errors import RequestError
+from xendisplback.protocol.formats import Format, fourcc, plain
+from xendisplback.protocol.status import Status
+
+XRGB8888 = fourcc("XR24")
+
+
+def choose_mode(modes: Sequence[Mode], width: int, height: int) -> Mode:
+    """The mode of exactly ``width`` x ``height`` nearest to 60 Hz, else the smallest one that holds it.
+
+    Raises RequestError EINVAL, naming the modes there are.
+    """
+    fitting = [mode for mode in modes if mode.hdisplay >= width and mode.vdisplay >= height]
+    if not fitting:
+        offered = ", ".join(dict.fromkeys(f"{m.hdisplay}x{m.vdisplay}" for m in modes)) or "none"
+        raise RequestError(
+            Status.EINVAL,
+            f"no mode holds {width}x{height}; the monitor's modes: {offered}"
+            " (set the connector's resolution in the domain's vdispl line to one of them)",
+        )
+    return min(
+        fitting,
+        key=lambda m: (m.hdisplay * m.vdisplay, abs(m.vrefresh - 60), not m.preferred),
+    )
+
+
+def choose_format(
+    source: Format, plane_formats: frozenset[int], convertible: Callable[[int, int], bool]
+) -> int:
+    """The FourCC of the framebuffer that shows ``source``: its own without alpha if the plane has it.
+
+    An alpha channel is dropped: premultiplied pixels over a black background are just their colours.
+    Raises RequestError EINVAL where the plane takes nothing that we can convert to.
+    """
+    for candidate in (plain(source).fourcc, source.fourcc, XRGB8888):
+        if candidate in plane_formats and convertible(source.fourcc, candidate):
+            return candidate
+    raise RequestError(
+        Status.EINVAL, f"the output's plane takes neither {source.name} nor XR24 (XRGB8888)"
+    )

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The outputs of all cards, by name.
+
+Cards are opened in a worker thread after the frontends were told that we are here: a slow card must not cost
+a guest the 10 s that its toolstack waits. Until then :meth:`Outputs.find` waits.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import trio
+
+from xendisplback.errors import HostError
+from xendisplback.host import Card, Host
+from xendisplback.protocol.errors import RequestError
+from xendisplback.protocol.status import Status
+from xendisplback.scanout.assign import assign_crtcs, primary_planes
+from xendisplback.scanout.copy_path import Pipe
+from xendisplback.scanout.output import Output
+
+logger = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 5.0
+
+
+class Outputs:
+    def __init__(self, host: Host, selectors: list[str], refresh_rate: float) -> None:
+        self._host = host
+        self._selectors = selectors
+        self._refresh_rate = refresh_rate
+        self._opened = trio.Event()
+        self._outputs: dict[str, Output] = {}
+
+    async def run(self) -> None:
+        """Open the cards and serve their events until cancelled; then close them."""
+        cards, errors = await trio.to_thread.run_sync(self._host.open_cards, self._selectors)
+        for error in errors:
+            logger.error("card not used: %s", error)
+        try:
+            async with trio.open_nursery() as nursery:
+                for card in cards:
+                    outputs = self._adopt(card, nursery)
+                    nursery.start_soon(self._serve, card, outputs)
+                self._opened.set()
+                if not self._outputs:
+                    logger.error("no output: guests run, but nothing can be shown")
+                await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
+                for output in self._outputs.values():
+                    await output.close()
+                for card in cards:
+                    await trio.to_thread.run_sync(card.close)
+
+    def _adopt(self, card: Card, nursery: trio.Nursery) -> dict[int, Output]:
+        """The outputs of ``card`` by CRTC id; those whose name is new join the table."""
+        crtcs = assign_crtcs(card.connectors, card.crtcs)
+        planes = primary_planes(list(crtcs.values()), card.planes)
+        outputs: dict[int, Output] = {}
+        for connector in card.connectors:
+            crtc = crtcs.get(connector.id)
+            if crtc is None or crtc.id not in planes:
+                logger.warning(
+                    "%s: no CRTC or primary plane left for %s", card.path, connector.name
+                )
+            elif connector.name in self._outputs:
+                other = self._outputs[connector.name].card.path
+                logger.warning(
+                    "%s: %s not used, %s has an output of that name; choose with 'cards'",
+                    card.path,
+                    connector.name,
+                    other,
+                )
+            else:
+                pipe = Pipe(card, connector, crtc, planes[crtc.id])
+                output = Output(pipe, nursery, self._refresh_rate)
+                self._outputs[connector.name] = outputs[crtc.id] = output
+                nursery.start_soon(output.watch_copier)
+                state = "connected" if connector.connected else "no monitor"
+                logger.info("output %s: %s (%s), %s", output.name, card.path, card.driver, state)
+        return outputs
+
+    async def _serve(self, card: Card, outputs: dict[int, Output]) -> None:
+        """Task: the flip events of one card, until it vanishes."""
+        while True:
+            await trio.lowlevel.wait_readable(card.fd)
+            try:
+                events = card.read_events()
+            except HostError as error:
+                for output in outputs.values():
+                    output.fail(error)
+                return
+            for event in events:
+                output = outputs.get(event.crtc_id)
+                if output is not None:
+                    output.on_flip_event()
+
+    async def find(self, name: str) -> Output:
+        """The output that a connector's ``unique-id`` names. Waits until the cards are open.
+
+        Raises RequestError ENODEV, naming the outputs there are.
+        """
+        await self._opened.wait()
+        output = self._outputs.get(name)
+        if output is None:
+            there = ", ".join(sorted(self._outputs)) or "none"
+            raise RequestError(Status.ENODEV, f"no output {ascii(name)}; outputs here: {there}")
+        return output

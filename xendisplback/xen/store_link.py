@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One connection to XenStore: many requests in flight, matched by id, and watch events by token.
+
+Rules:
+
+- Requests leave in the order in which they were posted. Posting never waits, so that a cancelled caller cannot
+  leave half a packet behind. What the store does not take at once is sent by a task.
+- A request is registered before its first byte leaves: the reply can beat the return of write().
+- A reply whose caller has gone is dropped by its id; an event whose watch has gone by its token.
+- The first thing that breaks the stream ends the link, and everything that waits on it: :class:`StoreClosed`.
+- The kernel's device, while it serves a watch or unwatch, holds a lock which the arrival of any other reply of
+  ours takes too (``msgbuffer_mutex``: xenbus_file_write, xenbus_dev_queue_reply), in the thread that alone could
+  end the watch. So there a watch goes out only when no request is in flight, and from a worker thread.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import trio
+
+from xendisplback.errors import HostError
+from xendisplback.xen.store_transport import StoreClosed, Transport
+from xendisplback.xen.store_wire import (
+    Decoder,
+    InvalidRequest,
+    Operation,
+    Packet,
+    WireError,
+    decode_error,
+    decode_strings,
+    encode_packet,
+)
+
+_WATCH_OPERATIONS = (Operation.WATCH, Operation.UNWATCH)
+
+
+class StoreError(HostError):
+    """The store's answer to one request was an error: ``call`` is the request's name in xs_wire.h
+    (``XS_READ``), ``errno`` Linux's number, ``path`` the node."""
+
+    @classmethod
+    def of(cls, operation: Operation, path: str | None, errno: int) -> StoreError:
+        return cls("XenStore refused", call=f"XS_{operation.name}", path=path, errno=errno)
+
+
+class EventSink(Protocol):
+    """What :meth:`Link.subscribe` delivers to."""
+
+    def notify(self, path: str) -> None: ...
+
+    def wake(self) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One request from its posting to its reply."""
+
+    req_id: int
+    operation: Operation
+    path: str | None
+    unsent: memoryview
+    done: trio.Event = field(default_factory=trio.Event)
+    payload: bytes = b""
+    errno: int | None = None
+    on_late_reply: Callable[[bytes], None] | None = None
+    """Called with the payload of a success that nobody waits for any more."""
+
+
+class Link:
+    """:meth:`run` it in a task. :meth:`close` ends it."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._closed_because: str | None = None
+        self._last_req_id = 0
+        self._last_token = 0
+        self._queue: deque[Request] = deque()
+        self._in_flight: dict[int, Request] = {}
+        self._sinks: dict[str, EventSink] = {}
+        self._sender_needed = trio.Event()
+        self._all_answered = trio.Event()
+
+    # Callers
+
+    def check_open(self) -> None:
+        """Raises StoreClosed if the link has ended."""
+        if self._closed_because is not None:
+            raise StoreClosed(self._closed_because, path=self._transport.path)
+
+    def post(
+        self, operation: Operation, parts: Sequence[bytes], path: str | None = None, tx_id: int = 0
+    ) -> Request:
+        """Sends without waiting for the reply. Raises StoreClosed, StoreError (what cannot be sent)."""
+        self.check_open()
+        req_id = self._next_req_id()
+        try:
+            packet = encode_packet(operation, req_id, tx_id, parts)
+        except InvalidRequest as error:
+            raise StoreError.of(operation, path, error.errno) from error
+        request = Request(req_id, operation, path, memoryview(packet))
+        self._queue.append(request)
+        if len(self._queue) == 1:
+            self._send_now()
+        return request
+
+    async def wait(self, request: Request) -> bytes:
+        """The reply's payload. Raises StoreError, StoreClosed."""
+        await request.done.wait()
+        if request.errno is not None:
+            raise StoreError.of(request.operation, request.path, request.errno)
+        if request.req_id not in self._in_flight:
+            return request.payload
+        self.check_open()
+        raise AssertionError("woken without a reply")
+
+    async def request(
+        self, operation: Operation, parts: Sequence[bytes], path: str | None = None, tx_id: int = 0
+    ) -> bytes:
+        """Sends, and waits for the reply. Cancelled, it leaves open whether the store obeys."""
+        return await self.wait(self.post(operation, parts, path, tx_id))
+
+    @contextmanager
+    def subscribe(self, sink: EventSink) -> Iterator[str]:
+        """A token, never used before; its events go to ``sink`` while in the block."""
+        self._last_token += 1
+        token = str(self._last_token)
+        self._sinks[token] = sink
+        try:
+            yield token
+        finally:
+            del self._sinks[token]
+
+    def _next_req_id(self) -> int:
+        # 32 bits on the wire; 0 stays unused, since the kernel's own messages carry it.
+        while True:
+            self._last_req_id = self._last_req_id % 0xFFFF_FFFF + 1
+            if self._last_req_id not in self._in_flight:
+                return self._last_req_id
+
+    # Sending
+
+    def _send_now(self) -> None:
+        """Sends from the queue until something has to be waited for."""
+        while self._queue and self._closed_because is None:
+            request = self._queue[0]
+            if self._transport.is_device and request.operation in _WATCH_OPERATIONS:
+                break
+            self._in_flight[request.req_id] = request
+            try:
+                written = self._transport.write(request.unsent)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                self._write_failed(request, error)
+                continue
+            request.unsent = request.unsent[written:]
+            if request.unsent:
+                break
+            self._queue.popleft()
+        if self._queue:
+            self._sender_needed.set()
+
+    async def _send_rest(self) -> None:
+        while True:
+            await self._sender_needed.wait()
+            self._sender_needed = trio.Event()
+            if not self._queue:
+                continue
+            request = self._queue[0]
+            if self._transport.is_device and request.operation in _WATCH_OPERATIONS:
+                await self._send_watch_to_device(request)
+            else:
+                await self._transport.wait_writable()
+            self._send_now()
+
+    async def _send_watch_to_device(self, request: Request) -> None:
+        while self._in_flight:
+            self._all_answered = trio.Event()
+            await self._all_answered.wait()
+        self._in_flight[request.req_id] = request
+        try:
+            # Abandoned at the end only, when the file descriptor is about to be closed.
+            await trio.to_thread.run_sync(
+                partial(self._transport.write, request.unsent), abandon_on_cancel=True
+            )
+        except OSError as error:
+            self._write_failed(request, error)
+        else:
+            self._queue.popleft()
+
+    def _write_failed(self, request: Request, error: OSError) -> None:
+        """The device has consumed the packet and answers by write()'s error; a socket is dead."""
+        if not self._transport.is_device:
+            self.close(f"the connection to XenStore broke: {error.strerror}")
+            return
+        self._queue.popleft()
+        self._finish(request, errno=error.errno)
+
+    # Receiving
+
+    async def run(self) -> None:
+        """Until the link ends. Raises nothing."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._send_rest)
+            await self._receive()
+            nursery.cancel_scope.cancel()
+
+    async def _receive(self) -> None:
+        decoder = Decoder()
+        while self._closed_because is None:
+            try:
+                data = await self._transport.read()
+                for packet in decoder.feed(data):
+                    self._dispatch(packet)
+            except OSError as error:
+                self.close(f"the connection to XenStore broke: {error.strerror}")
+            except WireError as error:
+                self.close(f"XenStore broke its protocol: {error}")
+            else:
+                if not data:
+                    self.close("XenStore ended the connection")
+
+    def _dispatch(self, packet: Packet) -> None:
+        if packet.op == Operation.WATCH_EVENT:
+            # The kernel's device leaves req_id and tx_id of an event uninitialised.
+            match decode_strings(packet.payload):
+                case [path, token, *_]:
+                    if token in self._sinks:
+                        self._sinks[token].notify(path)
+                case _:
+                    raise WireError("an event without path and token")
+            return
+        request = self._in_flight.get(packet.rq_id)
+        if request is None:
+            return
+        if packet.op == Operation.ERROR:
+            self._finish(request, errno=decode_error(packet.payload))
+        elif packet.op == request.operation:
+            self._finish(request, packet.payload)
+        else:
+            raise WireError(f"{request.operation.name} answered by operation {packet.op}")
+
+    def _finish(self, request: Request, payload: bytes = b"", errno: int | None = None) -> None:
+        del self._in_flight[request.req_id]
+        request.payload, request.errno = payload, errno
+        request.done.set()
+        if request.on_late_reply is not None and errno is None:
+            request.on_late_reply(payload)
+        if not self._in_flight:
+            self._all_answered.set()
+
+    def close(self, reason: str) -> None:
+        """Ends the link: whoever waits gets StoreClosed. The first reason stays."""
+        if self._closed_because is not None:
+            return
+        self._closed_because = reason
+        for request in (*self._in_flight.values(), *self._queue):
+            request.done.set()
+        for sink in self._sinks.values():
+            sink.wake()
