@@ -3,14 +3,16 @@
 
 Rules:
 
-- Requests leave in the order in which they were posted. Posting never waits, so that a cancelled caller cannot
-  leave half a packet behind. What the store does not take at once is sent by a task.
+- Requests leave in the order in which they were posted. Posting never waits, so that a cancelled
+  caller cannot leave half a packet behind. What the store does not take at once is sent by a task.
 - A request is registered before its first byte leaves: the reply can beat the return of write().
 - A reply whose caller has gone is dropped by its id; an event whose watch has gone by its token.
-- The first thing that breaks the stream ends the link, and everything that waits on it: :class:`StoreClosed`.
-- The kernel's device, while it serves a watch or unwatch, holds a lock which the arrival of any other reply of
-  ours takes too (``msgbuffer_mutex``: xenbus_file_write, xenbus_dev_queue_reply), in the thread that alone could
-  end the watch. So there a watch goes out only when no request is in flight, and from a worker thread.
+- The first thing that breaks the stream ends the link, and everything that waits on it, with
+  :class:`StoreClosed`.
+- While the kernel's device serves a watch or unwatch, its write() waits for xenstored's reply and
+  holds a lock (``msgbuffer_mutex`` in xenbus_file_write) that the arrival of any other reply of
+  ours takes too (xenbus_dev_queue_reply), in the one kernel thread that could bring the awaited.
+  So there a watch goes out only when no request is in flight, and from a worker thread.
 """
 
 from __future__ import annotations
@@ -66,10 +68,10 @@ class Request:
     path: str | None
     unsent: memoryview
     done: trio.Event = field(default_factory=trio.Event)
-    payload: bytes = b""
+    payload: bytes | None = None
     errno: int | None = None
     on_late_reply: Callable[[bytes], None] | None = None
-    """Called with the payload of a success that nobody waits for any more."""
+    """See :meth:`Link.abandon`."""
 
 
 class Link:
@@ -91,12 +93,20 @@ class Link:
     def check_open(self) -> None:
         """Raises StoreClosed if the link has ended."""
         if self._closed_because is not None:
-            raise StoreClosed(self._closed_because, path=self._transport.path)
+            raise self._closed_error()
+
+    def _closed_error(self) -> StoreClosed:
+        return StoreClosed(
+            self._closed_because or "no connection to XenStore", path=self._transport.path
+        )
 
     def post(
         self, operation: Operation, parts: Sequence[bytes], path: str | None = None, tx_id: int = 0
     ) -> Request:
-        """Sends without waiting for the reply. Raises StoreClosed, StoreError (what cannot be sent)."""
+        """Sends without waiting for the reply.
+
+        Raises StoreClosed, or StoreError for what cannot be sent.
+        """
         self.check_open()
         req_id = self._next_req_id()
         try:
@@ -114,16 +124,22 @@ class Link:
         await request.done.wait()
         if request.errno is not None:
             raise StoreError.of(request.operation, request.path, request.errno)
-        if request.req_id not in self._in_flight:
-            return request.payload
-        self.check_open()
-        raise AssertionError("woken without a reply")
+        if request.payload is None:
+            raise self._closed_error()
+        return request.payload
 
     async def request(
         self, operation: Operation, parts: Sequence[bytes], path: str | None = None, tx_id: int = 0
     ) -> bytes:
         """Sends, and waits for the reply. Cancelled, it leaves open whether the store obeys."""
         return await self.wait(self.post(operation, parts, path, tx_id))
+
+    def abandon(self, request: Request, on_reply: Callable[[bytes], None]) -> None:
+        """``on_reply`` undoes what a success grants, now or whenever it is known."""
+        if request.payload is not None:
+            on_reply(request.payload)
+        else:
+            request.on_late_reply = on_reply
 
     @contextmanager
     def subscribe(self, sink: EventSink) -> Iterator[str]:
@@ -246,11 +262,13 @@ class Link:
         else:
             raise WireError(f"{request.operation.name} answered by operation {packet.op}")
 
-    def _finish(self, request: Request, payload: bytes = b"", errno: int | None = None) -> None:
+    def _finish(
+        self, request: Request, payload: bytes | None = None, errno: int | None = None
+    ) -> None:
         del self._in_flight[request.req_id]
         request.payload, request.errno = payload, errno
         request.done.set()
-        if request.on_late_reply is not None and errno is None:
+        if request.on_late_reply is not None and payload is not None:
             request.on_late_reply(payload)
         if not self._in_flight:
             self._all_answered.set()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """How XenStore is reached: xenstored's Unix socket, or the kernel's /dev/xen/xenbus.
 
-Either is a non-blocking file descriptor here. What the kernel's device wants to be treated differently
-(read in linux/drivers/xen/xenbus/xenbus_dev_frontend.c) is marked by :attr:`Transport.is_device`.
+Either is a non-blocking file descriptor here. How the kernel's device differs (read in
+linux/drivers/xen/xenbus/xenbus_dev_frontend.c) is told at :attr:`Transport.is_device`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from pathlib import Path
 
 import trio
 
@@ -31,17 +32,13 @@ class Transport:
     def __init__(self, fd: int, path: str, *, is_device: bool) -> None:
         self.path = path
         self.is_device = is_device
-        """The kernel's device: one packet a write; a write never waits for room, and poll never says writable;
-        an error of write() is the answer to that packet; watches block in write()."""
+        """The kernel's device: a write() takes at most one packet, never lacks room (poll never
+        reports POLLOUT), and its error is the answer to that packet; watches block in write()."""
         self._fd = fd
         os.set_blocking(fd, False)
 
     def write(self, data: bytes | memoryview) -> int:
         """As write(2): how much was taken. Raises BlockingIOError, OSError."""
-        return os.write(self._fd, data)
-
-    def write_in_thread(self, data: bytes | memoryview) -> int:
-        """As :meth:`write`, for a worker thread: the device blocks although the descriptor does not."""
         return os.write(self._fd, data)
 
     async def wait_writable(self) -> None:
@@ -50,10 +47,12 @@ class Transport:
     async def read(self) -> bytes:
         """What has arrived; empty at the end of the stream. Raises OSError."""
         while True:
+            # Before the first attempt too: a guest that floods a watch must not starve other tasks.
+            await trio.lowlevel.wait_readable(self._fd)
             try:
                 return os.read(self._fd, _READ_SIZE)
             except BlockingIOError:
-                await trio.lowlevel.wait_readable(self._fd)
+                continue
 
     def close(self) -> None:
         trio.lowlevel.notify_closing(self._fd)
@@ -61,7 +60,8 @@ class Transport:
 
 
 async def open_transport(path: str | None) -> Transport:
-    """``path`` (a socket or a device), else $XENSTORED_PATH, else a socket that answers, else the device.
+    """``path`` (a socket or a device), else $XENSTORED_PATH, else a socket that answers, else the
+    device.
 
     Raises HostError, naming what is missing or not permitted.
     """
@@ -72,20 +72,23 @@ async def open_transport(path: str | None) -> Transport:
         try:
             return await _open(socket_path)
         except HostError as error:
-            # Left behind by a xenstored that is gone, or there is none in this domain: the kernel may know.
+            # No xenstored in this domain, or what one left behind: the kernel may reach it.
             if error.errno not in (errno.ENOENT, errno.ECONNREFUSED):
                 raise
     return await _open(DEVICE)
 
 
 async def _open(path: str) -> Transport:
+    call = "stat"
     try:
-        if stat.S_ISSOCK(os.stat(path).st_mode):
+        if stat.S_ISSOCK(Path(path).stat().st_mode):
+            call = "connect"
             return Transport(await _connect(path), path, is_device=False)
+        call = "open"
         fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         return Transport(fd, path, is_device=True)
     except OSError as error:
-        raise _host_error(path, error) from error
+        raise _host_error(call, path, error) from error
 
 
 async def _connect(path: str) -> int:
@@ -95,8 +98,8 @@ async def _connect(path: str) -> int:
         return socket.detach()
 
 
-def _host_error(path: str, error: OSError) -> HostError:
-    call = "connect" if path.endswith("socket") else "open"
+def _host_error(call: str, path: str, error: OSError) -> HostError:
+    hint: str | None
     match error.errno:
         case errno.ENOENT | errno.ENXIO | errno.ENODEV:
             message = f"no Xen here: {path} missing"
@@ -108,5 +111,6 @@ def _host_error(path: str, error: OSError) -> HostError:
             message = f"nobody answers on {path}"
             hint = "is xenstored running?"
         case _:
-            message, hint = f"cannot open {path}", None
+            message = f"cannot open {path}"
+            hint = None
     return HostError(message, call=call, path=path, errno=error.errno, hint=hint)

@@ -1,31 +1,35 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """XenStore's wire format (xen/io/xs_wire.h, docs/misc/xenstore.txt), sans-IO, on pyxs.
 
-The only file that imports pyxs. Taken from it: operation numbers, packets and their header, the checks of
-paths and permissions, the names of errors. Put right here, each where it is used: pyxs lacks
-XS_DIRECTORY_PART, takes a trailing newline or NUL for part of a path, never applies the limit on relative
-paths, and knows no error name that Python's errno lacks.
+The only file that imports pyxs. Taken from it: operation numbers, packets, the checks of paths and
+permissions, the numbers of errors. Put right here, each where it is used: pyxs lacks
+XS_DIRECTORY_PART, takes a trailing newline or NUL for part of a path, never applies the limit on
+relative paths, and makes 0 of an error name that errno lacks. Its counter of request ids, which
+outgrows the wire's 32 bits, and its client's check of values (neither empty nor beyond ASCII, both
+of which XenStore allows) are not used.
 """
 
 from __future__ import annotations
 
 import errno
 import re
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from pyxs.client import Op, Packet
+from pyxs.client import Op
+from pyxs.client import Packet as Packet
 from pyxs.exceptions import InvalidPath, InvalidPermission
 from pyxs.helpers import check_path, check_perms, check_watch_path, error
 
-HEADER_SIZE = 16
+_HEADER = struct.Struct("=IIII")
 """``struct xsd_sockmsg``: type, req_id, tx_id, len; native byte order."""
 
 MAX_PAYLOAD = 4096
 """``XENSTORE_PAYLOAD_MAX``; a longer one is a broken stream."""
 
-MAX_REQUEST_PAYLOAD = MAX_PAYLOAD - HEADER_SIZE
+MAX_REQUEST_PAYLOAD = MAX_PAYLOAD - _HEADER.size
 """What fits through /dev/xen/xenbus, whose buffer holds the header too (xenbus_dev_frontend.c)."""
 
 MAX_ABSOLUTE_PATH = 3072
@@ -75,7 +79,7 @@ class Permission:
 
 
 def encode_packet(operation: Operation, req_id: int, tx_id: int, parts: Sequence[bytes]) -> bytes:
-    """One request. Raises InvalidRequest (E2BIG) where the parts are longer than 4080 bytes together."""
+    """One request. Raises InvalidRequest (E2BIG) if its parts exceed 4080 bytes together."""
     payload = b"".join(parts)
     if len(payload) > MAX_REQUEST_PAYLOAD:
         raise InvalidRequest(
@@ -83,9 +87,7 @@ def encode_packet(operation: Operation, req_id: int, tx_id: int, parts: Sequence
         )
     # _make: Packet's constructor refuses the operations that pyxs does not know.
     packet = Packet._make((int(operation), req_id, tx_id, len(payload), payload))
-    return (
-        Packet._struct.pack(packet.op, packet.rq_id, packet.tx_id, packet.size) + packet.payload
-    )
+    return _HEADER.pack(packet.op, packet.rq_id, packet.tx_id, packet.size) + payload
 
 
 class Decoder:
@@ -97,14 +99,14 @@ class Decoder:
     def feed(self, data: bytes) -> Iterator[Packet]:
         """The packets that ``data`` completes. Raises WireError on a length over 4096."""
         self._buffer += data
-        while len(self._buffer) >= HEADER_SIZE:
-            op, req_id, tx_id, size = Packet._struct.unpack_from(self._buffer)
+        while len(self._buffer) >= _HEADER.size:
+            op, req_id, tx_id, size = _HEADER.unpack_from(self._buffer)
             if size > MAX_PAYLOAD:
                 raise WireError(f"a packet of {size} bytes, XenStore's limit is {MAX_PAYLOAD}")
-            end = HEADER_SIZE + size
+            end = _HEADER.size + size
             if len(self._buffer) < end:
                 return
-            payload = bytes(self._buffer[HEADER_SIZE:end])
+            payload = bytes(self._buffer[_HEADER.size : end])
             del self._buffer[:end]
             yield Packet._make((op, req_id, tx_id, size, payload))
 
@@ -135,7 +137,7 @@ def _checked(path: str, check: PathCheck) -> bytes:
 
 
 def encode_permissions(permissions: Sequence[Permission]) -> bytes:
-    """Raises InvalidRequest (EINVAL) on an access other than n, r, w, b, or no permission at all."""
+    """Raises InvalidRequest (EINVAL) for an access that is not n, r, w or b, or an empty list."""
     entries = [f"{entry.access}{entry.domid}".encode() for entry in permissions]
     try:
         if not entries or any(entry.endswith(b"\n") for entry in entries):
@@ -173,3 +175,11 @@ def decode_error(payload: bytes) -> int:
     except UnicodeDecodeError:
         number = 0
     return number or errno.EIO
+
+
+def decode_number(payload: bytes) -> int:
+    """A transaction's id. Raises WireError."""
+    text = payload.rstrip(b"\0")
+    if not text.isdigit():
+        raise WireError(f"{text!r} is not a number")
+    return int(text)
