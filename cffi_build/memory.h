@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Memory that others write or that can vanish: shared ring pages, guests' pictures, a card's buffers.
+ * Addresses come as integers, so that Python calls need no casts.
+ */
+#ifndef XDB_MEMORY_H
+#define XDB_MEMORY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Ring pages (memory_ring.c). */
+uint32_t xdb_load_acquire(uintptr_t address);
+void xdb_store_release(uintptr_t address, uint32_t value);
+void xdb_fence(void);
+void xdb_read(uintptr_t address, void *copy, size_t size);
+void xdb_write(uintptr_t address, const void *data, size_t size);
+
+/* Pictures (memory_copy.c). */
+enum xdb_conversion {
+	XDB_COPY,	/* same layout; unit: bytes */
+	XDB_RGB565,	/* to XRGB8888; unit: pixels, as all below */
+	XDB_RGB888,
+	XDB_XRGB4444,
+	XDB_XRGB1555,
+	XDB_YUYV,
+};
+
+struct xdb_job {
+	uintptr_t source;
+	uintptr_t destination;
+	size_t source_pitch;
+	size_t destination_pitch;
+	size_t units;		/* per row */
+	uint32_t rows;
+	int conversion;		/* enum xdb_conversion */
+};
+
+/* 0, or -EFAULT if the memory vanished (SIGBUS: a device that was unplugged). */
+int xdb_run(const struct xdb_job *job);
+
+/* Measure memcpy against non-temporal stores on this machine and use the faster; 1: non-temporal. */
+int xdb_choose_copy(void);
+
+/* The copier's thread (memory_copier.c): one job at a time. */
+struct xdb_copier;
+
+/* NULL with errno. `done_fd` is an eventfd. */
+struct xdb_copier *xdb_copier_new(int done_fd);
+
+/*
+ * Run `job` and then, if it succeeded, `submit(argument)` (0, or a negative errno), in the copier's thread.
+ * If there is no `submit`, or either fails, done_fd becomes readable. Waits for the end of the previous job,
+ * which is near: whoever starts a job was told that the previous one is on screen.
+ */
+void xdb_copier_start(struct xdb_copier *copier, const struct xdb_job *job, uintptr_t submit,
+		      uintptr_t argument);
+
+/* Until no job runs; the last job's result. */
+int xdb_copier_wait(struct xdb_copier *copier);
+
+/* Waits, ends the thread, frees. */
+void xdb_copier_free(struct xdb_copier *copier);
+
+#endif
