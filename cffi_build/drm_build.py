@@ -106,7 +106,12 @@ int drmModeDestroyPropertyBlob(int fd, uint32_t id);
 
 # xf86drmMode.h: framebuffers
 ffibuilder.cdef("""
-typedef struct { uint32_t width, height; uint32_t pixel_format; uint32_t handles[4]; ...; } drmModeFB2;
+typedef struct {
+    uint32_t width, height;
+    uint32_t pixel_format;
+    uint32_t handles[4];
+    ...;
+} drmModeFB2;
 drmModeFB2 *drmModeGetFB2(int fd, uint32_t id);
 void drmModeFreeFB2(drmModeFB2 *framebuffer);
 int drmModeAddFB2(int fd, uint32_t width, uint32_t height, uint32_t pixel_format,

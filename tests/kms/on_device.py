@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Exercises xendisplback.kms on a real KMS device; prints a PASS or FAIL line for each behaviour.
 
-    python tests/kms/on_device.py /dev/dri/card0 [--hold SECONDS] [--unplug]
+    python tests/kms/on_device.py /dev/dri/card0 [--hold SECONDS] [--unplug] | --no-kms
 
-Needs root and a device that nobody else is master of. Exit code 1 if anything failed. ``--hold`` keeps each
-picture on screen after a line ``HOLD name width height seed``, for someone outside to compare it with
-:func:`pattern`. ``--unplug`` unbinds the driver at the end and leaves the device without one.
+Needs root and a device that nobody else is master of. Exit code 1 if anything failed. ``--hold``
+keeps each picture on screen after a line ``HOLD name width height seed``, for someone outside to
+compare it with :func:`pattern`. ``--unplug`` unbinds the driver at the end and leaves it so.
+``--no-kms`` only checks what is said about a device that has no displays.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import select
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from xendisplback import host
 from xendisplback._ext import load_drm
@@ -48,7 +50,7 @@ def pattern(width: int, height: int, seed: int) -> Iterator[bytes]:
         row = bytearray(4 * width)
         row[0::4] = blue
         row[1::4] = bytes([y & 255]) * width
-        row[2::4] = bytes(((x >> 8) * 16 + (y >> 8) * 64 + seed) & 255 for x in range(0, width))
+        row[2::4] = bytes(((x >> 8) * 16 + (y >> 8) * 64 + seed) & 255 for x in range(width))
         yield bytes(row)
 
 
@@ -57,7 +59,9 @@ class Report:
 
     def check(self, what: str, ok: bool, detail: object = "") -> None:
         self.failed += not ok
-        print(f"{'PASS' if ok else 'FAIL'} {what}{f': {detail}' if detail != '' else ''}", flush=True)
+        print(
+            f"{'PASS' if ok else 'FAIL'} {what}{f': {detail}' if detail != '' else ''}", flush=True
+        )
 
     def refused(self, what: str, call: Callable[[], object], *words: str) -> None:
         """``call`` raises HostError with ``words`` in its text."""
@@ -123,9 +127,16 @@ def modeset(screen: Screen, blob: host.Blob, framebuffer: host.Framebuffer) -> A
     request.add(
         screen.plane,
         {
-            **{"FB_ID": framebuffer.id, "CRTC_ID": screen.crtc.id},
-            **{"CRTC_X": 0, "CRTC_Y": 0, "CRTC_W": width, "CRTC_H": height},
-            **{"SRC_X": 0, "SRC_Y": 0, "SRC_W": width << 16, "SRC_H": height << 16},
+            "FB_ID": framebuffer.id,
+            "CRTC_ID": screen.crtc.id,
+            "CRTC_X": 0,
+            "CRTC_Y": 0,
+            "CRTC_W": width,
+            "CRTC_H": height,
+            "SRC_X": 0,
+            "SRC_Y": 0,
+            "SRC_W": width << 16,
+            "SRC_H": height << 16,
         },
     )
     return request
@@ -172,7 +183,7 @@ def wait_events(card: host.Card, count: int, seconds: float = 3.0) -> list[host.
 def check_flips(screen: Screen, report: Report, flips: int = 30) -> None:
     begin = time.monotonic()
     events: list[host.FlipEvent] = []
-    results = set[int]()
+    results: set[int] = set()
     for i in range(flips):
         results.add(screen.submit((i + 1) % 2))
         events += wait_events(screen.card, 1)
@@ -190,7 +201,8 @@ def check_flips(screen: Screen, report: Report, flips: int = 30) -> None:
         f"{name} event times are CLOCK_MONOTONIC and rise",
         times == sorted(times) and begin - 1 < times[0] and times[-1] <= now + 1,
     )
-    results, accepted = set(), 0
+    results.clear()
+    accepted = 0
     for i in range(100):
         result = screen.submit(i % 2)
         results.add(result)
@@ -230,8 +242,12 @@ def check_refusals(card: Card, screen: Screen, report: Report) -> None:
     beyond.add(screen.plane, {"SRC_W": (screen.mode.hdisplay + 64) << 16})
     report.check("TEST_ONLY says no to a source beyond the framebuffer", not beyond.test())
     report.refused("the same commit is refused", beyond.commit, "refused a commit")
-    report.refused("a huge dumb buffer is refused", lambda: card.dumb_framebuffer(1 << 20, 1 << 20, XR24))
-    report.refused("garbage is no dma-buf", lambda: card.import_framebuffer(0, Geometry(8, 8, 32, 0, XR24)))
+    report.refused(
+        "a huge dumb buffer is refused", lambda: card.dumb_framebuffer(1 << 20, 1 << 20, XR24)
+    )
+    report.refused(
+        "garbage is no dma-buf", lambda: card.import_framebuffer(0, Geometry(8, 8, 32, 0, XR24))
+    )
 
 
 def check_import(card: Card, reader: Reader, screen: Screen, report: Report) -> None:
@@ -262,8 +278,7 @@ def check_import(card: Card, reader: Reader, screen: Screen, report: Report) -> 
 
 def check_buffers_come_and_go(card: Card, report: Report) -> None:
     def mappings() -> int:
-        with open("/proc/self/maps") as maps:
-            return sum("/dev/dri" in line for line in maps)
+        return Path("/proc/self/maps").read_text().count("/dev/dri")
 
     before = mappings()
     for _ in range(50):
@@ -272,8 +287,8 @@ def check_buffers_come_and_go(card: Card, report: Report) -> None:
 
 
 @contextlib.contextmanager
-def previous_program(path: str, seed: int) -> Iterator[tuple[int, int]]:
-    """Another process that shows a pattern, is not master any more, and stays: (its pid, framebuffer id)."""
+def previous_program(path: str, seed: int) -> Generator[tuple[int, int], None, None]:
+    """Another process shows a pattern, stays, and is not master: its pid and framebuffer id."""
     ready, tell = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -322,9 +337,8 @@ def check_unplug(path: str, report: Report) -> None:
     card = Card(path)
     screens = light(card, 1, report)
     screen = screens[0]
-    device = os.path.realpath(f"/sys/class/drm/{os.path.basename(path)}/device")
-    with open(f"{device}/driver/unbind", "w") as unbind:
-        unbind.write(os.path.basename(device))
+    device = Path(f"/sys/class/drm/{Path(path).name}/device").resolve()
+    (device / "driver/unbind").write_text(device.name)
     result = screen.submit(1)
     report.check("unplugged: a flip says ENODEV", result == -errno.ENODEV, result)
     report.refused("unplugged: probe raises", card.probe, "device is gone")
@@ -363,8 +377,14 @@ def main() -> int:
     parser.add_argument("path")
     parser.add_argument("--hold", type=float, default=0)
     parser.add_argument("--unplug", action="store_true")
+    parser.add_argument("--no-kms", action="store_true")
     options = parser.parse_args()
     report = Report()
+    if options.no_kms:
+        report.refused("a renderer is no card", lambda: Card(options.path), "no KMS")
+        cards, errors = open_cards([])
+        report.check("a renderer is passed over", not cards and "no KMS device" in str(errors[0]))
+        return report.failed
 
     def hold(screen: Screen, seed: int) -> None:
         size = f"{screen.mode.hdisplay} {screen.mode.vdisplay}"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Atomic commits: properties of many objects, applied at once or not at all.
 
-A request is laid out once as the arrays that the ioctl wants; submitting it is one C call, so the GIL is
-given up once and not per property.
+A request is laid out once as the arrays that the ioctl wants; submitting it is one C call, so the
+GIL is given up once and not per property.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _U64 = (1 << 64) - 1
 
 
 class PreparedCommit:
-    """Fulfils :class:`xendisplback.host.PreparedCommit`. To be closed when no thread can submit it any more."""
+    """Fulfils :class:`xendisplback.host.PreparedCommit`. Closed when no thread can submit it."""
 
     def __init__(self, device: Device, layout: Layout, flags: int) -> None:
         ffi = device.ffi
@@ -57,7 +57,7 @@ class PreparedCommit:
         return self._device.lib.xdb_commit_submit(self._commit)
 
     def close(self) -> None:
-        """A submission from now on fails with EBADF instead of reaching a file that reuses the number."""
+        """A submission from now on fails with EBADF: it must not reach what reuses the fd."""
         self._commit.fd = -1
 
 

@@ -12,12 +12,12 @@ class Blob:
     def __init__(self, device: Device, data: bytes) -> None:
         """Raises HostError."""
         self._device = device
-        id = device.ffi.new("uint32_t *")
+        blob_id = device.ffi.new("uint32_t *")
         device.check(
-            device.lib.drmModeCreatePropertyBlob(device.fd, data, len(data), id),
+            device.lib.drmModeCreatePropertyBlob(device.fd, data, len(data), blob_id),
             "drmModeCreatePropertyBlob",
         )
-        self.id = id[0]
+        self.id = blob_id[0]
         self._open = True
 
     def close(self) -> None:
@@ -29,9 +29,9 @@ class Blob:
             device.check_release(result, "drmModeDestroyPropertyBlob")
 
 
-def read_blob(device: Device, id: int) -> bytes:
+def read_blob(device: Device, blob_id: int) -> bytes:
     """The contents of the blob ``id``, whoever made it; b"" for 0 or one that is gone."""
-    found = device.lib.drmModeGetPropertyBlob(device.fd, id) if id else None
+    found = device.lib.drmModeGetPropertyBlob(device.fd, blob_id) if blob_id else None
     if not found:
         return b""
     try:

@@ -28,14 +28,15 @@ from xendisplback.kms.restore import Kind, SavedScreen
 
 
 class NoKms(HostError):
-    """A DRM device that has no displays: a renderer, or a display driver with the legacy interface off."""
+    """A DRM device without displays: one that only renders."""
 
 
 class Card:
     def __init__(self, path: str) -> None:
         """Open, become master, probe. Blocking (DDC).
 
-        Raises NoKms, and HostError: no permission, not master, no atomic mode setting, no dumb buffers.
+        Raises NoKms, and HostError: no permission, not master, no atomic mode setting, no dumb
+        buffers.
         """
         self._device = Device(path)
         try:
@@ -59,15 +60,17 @@ class Card:
             )
         device.become_master()
         self._require_capabilities()
-        self.crtcs: Sequence[Crtc] = [Crtc(id, index) for index, id in enumerate(crtc_ids)]
+        self.crtcs: Sequence[Crtc] = [
+            Crtc(object_id, index) for index, object_id in enumerate(crtc_ids)
+        ]
         self.planes: Sequence[Plane] = [
-            read_plane(device, self._tables, id) for id in self._plane_ids()
+            read_plane(device, self._tables, object_id) for object_id in self._plane_ids()
         ]
         self.probe()
         kinds: dict[int, Kind] = {}
         kinds.update({crtc.id: "crtc" for crtc in self.crtcs})
         kinds.update({plane.id: "plane" for plane in self.planes})
-        kinds.update({id: "connector" for id in self._connectors})
+        kinds.update(dict.fromkeys(self._connectors, "connector"))
         self._before = SavedScreen(device, self._tables, kinds)
 
     def _require_capabilities(self) -> None:
@@ -81,7 +84,7 @@ class Card:
                 f"no atomic: {device.driver} has no atomic mode setting",
                 "drmSetClientCap",
                 device.ffi.errno,
-                "a driver that can has it switched off (nouveau: nouveau.atomic=1), or use another card",
+                "nouveau has it switched off: nouveau.atomic=1; otherwise use another card",
             )
         if not device.capability(lib.DRM_CAP_DUMB_BUFFER):
             raise HostError(
@@ -150,20 +153,20 @@ class Card:
         """Connectors that stay are the same objects as before; MST connectors come and go."""
         _, ids = self._resources()
         connectors: dict[int, Connector] = {}
-        for id in ids:
-            name, state = read_connector(self._device, self._tables, id, self._encoder)
-            connector = self._connectors.get(id)
+        for object_id in ids:
+            name, state = read_connector(self._device, self._tables, object_id, self._encoder)
+            connector = self._connectors.get(object_id)
             if connector is None:
-                connector = Connector(id, name, state)
+                connector = Connector(object_id, name, state)
             else:
                 connector.state = state
-            connectors[id] = connector
+            connectors[object_id] = connector
         self._connectors = connectors
 
-    def _encoder(self, id: int) -> Encoder:
-        encoder = self._encoders.get(id)
+    def _encoder(self, object_id: int) -> Encoder:
+        encoder = self._encoders.get(object_id)
         if encoder is None:
-            encoder = self._encoders[id] = read_encoder(self._device, id)
+            encoder = self._encoders[object_id] = read_encoder(self._device, object_id)
         return encoder
 
     # What it can be given
@@ -172,7 +175,7 @@ class Card:
         return DumbFramebuffer(self._device, width, height, fourcc, self._own_framebuffers)
 
     def import_framebuffer(self, dmabuf: int, geometry: Geometry) -> Framebuffer:
-        """A framebuffer in the memory of a dma-buf, whose descriptor the caller may close. Blocking."""
+        """A framebuffer in a dma-buf, whose file descriptor the caller may close. Blocking."""
         buffer = self._imports.take(dmabuf)
         return Framebuffer(self._device, buffer, geometry, self._own_framebuffers)
 

@@ -27,10 +27,10 @@ class ConnectorState:
 
 
 class Connector:
-    """Stays the same object over probes; each probe replaces its state as a whole, so any thread may look."""
+    """The same object over probes; each replaces the state as a whole, so any thread may look."""
 
-    def __init__(self, id: int, name: str, state: ConnectorState) -> None:
-        self.id = id
+    def __init__(self, connector_id: int, name: str, state: ConnectorState) -> None:
+        self.id = connector_id
         self.name = name
         self.state = state
 
@@ -40,7 +40,7 @@ class Connector:
 
     @property
     def connected(self) -> bool:
-        """A monitor is there; or the hardware can't tell (VGA without DDC) and the driver offers modes."""
+        """A monitor is there; or the hardware can't tell (VGA without DDC) but there are modes."""
         return self.status == "connected" or (self.status == "unknown" and bool(self.modes))
 
     @property
@@ -60,17 +60,19 @@ class Connector:
 
 
 def connector_name(type_name: str | None, type_id: int) -> str:
-    """As the kernel makes it (drm_connector.c); ``Unknown-1`` for a type that libdrm does not know."""
+    """As the kernel makes it (drm_connector.c); ``Unknown-1`` for a type unknown to libdrm."""
     return f"{type_name or 'Unknown'}-{type_id}"
 
 
 def read_connector(
-    device: Device, tables: PropertyTables, id: int, encoder: Callable[[int], Encoder]
+    device: Device, tables: PropertyTables, connector_id: int, encoder: Callable[[int], Encoder]
 ) -> tuple[str, ConnectorState]:
-    """Probe: the kernel asks the monitor (DDC), which may take tens of milliseconds. Raises HostError."""
+    """Probe: the kernel asks the monitor (DDC), for tens of milliseconds. Raises HostError."""
     ffi, lib = device.ffi, device.lib
     with device.fetched(
-        lib.drmModeGetConnector(device.fd, id), lib.drmModeFreeConnector, "drmModeGetConnector"
+        lib.drmModeGetConnector(device.fd, connector_id),
+        lib.drmModeFreeConnector,
+        "drmModeGetConnector",
     ) as found:
         type_name = lib.drmModeGetConnectorTypeName(found.connector_type)
         name = connector_name(
@@ -79,7 +81,7 @@ def read_connector(
         size = Mode.LAYOUT.size
         raw = ffi.buffer(found.modes, size * found.count_modes)[:] if found.count_modes else b""
         properties = tables.put(
-            id,
+            connector_id,
             ffi.unpack(found.props, found.count_props),
             ffi.unpack(found.prop_values, found.count_props),
         )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """An open DRM device file: DRM master, capabilities, and libdrm's failures as HostError.
 
-libdrm repeats interrupted calls. Its functions return 0, -1 with errno, or a negative errno; those that make
-something return NULL with errno.
+libdrm repeats interrupted calls. Its functions return 0, -1 with errno, or a negative errno; those
+that make something return NULL with errno.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from xendisplback.protocol.formats import FORMATS
 
 
 class DumbBuffer:
-    """Created, mapped, zeroed: not every driver does that, and another guest's picture may have been there."""
+    """Created, mapped and zeroed: a driver may not do that, and hold another guest's picture."""
 
     def __init__(self, device: Device, width: int, height: int, bits_per_pixel: int) -> None:
         """Raises HostError."""
@@ -55,7 +55,7 @@ class DumbBuffer:
 
 
 class DumbFramebuffer(Framebuffer):
-    """``height`` rows of ``pitch`` bytes at ``address``, zeroed. The address dies with :meth:`close`."""
+    """``height`` rows of ``pitch`` bytes at ``address``, zeroed; unmapped by :meth:`close`."""
 
     def __init__(
         self, device: Device, width: int, height: int, fourcc: int, own_ids: set[int]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Encoders: which CRTCs can feed a connector. Atomic drivers choose among a connector's encoders themselves."""
+"""Encoders: which CRTCs can feed a connector. Atomic drivers choose among them by themselves."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Encoder:
     """Bit n: the CRTC with index n."""
 
 
-def read_encoder(device: Device, id: int) -> Encoder:
+def read_encoder(device: Device, encoder_id: int) -> Encoder:
     """Raises HostError."""
     with device.fetched(
-        device.lib.drmModeGetEncoder(device.fd, id),
+        device.lib.drmModeGetEncoder(device.fd, encoder_id),
         device.lib.drmModeFreeEncoder,
         "drmModeGetEncoder",
     ) as found:
-        return Encoder(id, found.encoder_type, found.possible_crtcs)
+        return Encoder(encoder_id, found.encoder_type, found.possible_crtcs)

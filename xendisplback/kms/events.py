@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""DRM events, as read(2) on the device delivers them: ``struct drm_event`` and what follows it (drm.h)."""
+"""DRM events as read(2) on the device delivers them: ``struct drm_event`` and its kin (drm.h)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import struct
 from xendisplback.host import FlipEvent
 
 FLIP_COMPLETE = 2
-"""DRM_EVENT_FLIP_COMPLETE; retyped so that reading events needs no libdrm, and compared in a test."""
+"""DRM_EVENT_FLIP_COMPLETE; typed anew so that parsing needs no libdrm. A test compares."""
 
 READ_SIZE = 4096
-"""The kernel delivers whole events only. 128 flips fit; what does not fit makes the fd readable again."""
+"""Holds 128 flips. The kernel delivers whole events; what does not fit stays readable."""
 
 _HEADER = struct.Struct("=II")  # type, length
 _VBLANK = struct.Struct("=IIQIIII")  # header, user_data, tv_sec, tv_usec, sequence, crtc_id

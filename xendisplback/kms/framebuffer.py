@@ -21,7 +21,7 @@ class Buffer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Of ``height`` rows of ``pitch`` bytes from byte ``offset`` on; ``format`` is a FourCC code."""
+    """``height`` rows of ``pitch`` bytes from byte ``offset`` on; ``format`` is a FourCC code."""
 
     width: int
     height: int
@@ -38,12 +38,13 @@ class Framebuffer:
     ) -> None:
         """Raises HostError; ``buffer`` is closed then.
 
-        The id is added to ``own_ids``, by which :mod:`~xendisplback.kms.restore` knows ours from others'.
+        The id is added to ``own_ids``, by which :mod:`~xendisplback.kms.restore` knows ours from
+        others'.
         """
         self._device = device
         self._buffer = buffer
         self.geometry = geometry
-        id = device.ffi.new("uint32_t *")
+        new_id = device.ffi.new("uint32_t *")
         try:
             device.check(
                 device.lib.drmModeAddFB2(
@@ -54,7 +55,7 @@ class Framebuffer:
                     device.ffi.new("uint32_t[4]", [buffer.handle, 0, 0, 0]),
                     device.ffi.new("uint32_t[4]", [geometry.pitch, 0, 0, 0]),
                     device.ffi.new("uint32_t[4]", [geometry.offset, 0, 0, 0]),
-                    id,
+                    new_id,
                     0,
                 ),
                 "drmModeAddFB2",
@@ -63,7 +64,7 @@ class Framebuffer:
         except BaseException:
             buffer.close()
             raise
-        self.id = id[0]
+        self.id = new_id[0]
         own_ids.add(self.id)
         self._open = True
 
@@ -82,9 +83,9 @@ class Framebuffer:
     def close(self, *, keep_on_screen: bool = False) -> None:
         """RmFB, which blanks what shows it; then the buffer. Idempotent. Blocking.
 
-        ``keep_on_screen`` uses CLOSEFB instead: what shows it goes on until it shows something else.
-        Raises HostError, also where libdrm (2.4.124) or the kernel (6.8) is too old for CLOSEFB; on a device
-        that is gone there is nothing to do.
+        ``keep_on_screen`` uses CLOSEFB instead: what shows it goes on until it shows something
+        else. Raises HostError, also where libdrm (2.4.124) or the kernel (6.8) is too old for
+        CLOSEFB; on a device that is gone there is nothing to do.
         """
         if not self._open:
             return

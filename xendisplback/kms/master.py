@@ -1,38 +1,35 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Who is DRM master of a device, as debugfs tells; for messages only.
 
-``/sys/kernel/debug/dri/<minor>/clients`` (linux/drivers/gpu/drm/drm_debugfs.c) has a header and a line per
-open file. Columns were added over time, so they are found by the header's names.
+``/sys/kernel/debug/dri/<minor>/clients`` (linux/drivers/gpu/drm/drm_debugfs.c) has a header and a
+line for each open file. Columns were added over time, so the header tells where ``master`` is.
 """
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 
 def parse_master(clients: str) -> str | None:
-    """``"Xorg (pid 612)"`` from the text of a ``clients`` file; None where no line is the master's."""
+    """``"Xorg (pid 612)"`` from a ``clients`` file's text; None where nobody is master."""
     lines = [line.split() for line in clients.splitlines()]
-    if not lines or not {"command", "master"} <= set(lines[0]):
+    columns = lines[0] if lines else []
+    if columns[:1] != ["command"] or "master" not in columns:
         return None
-    # A command may hold spaces; every other column is one word, so count them from the right.
-    columns = lines[0]
-    master = columns.index("master") - len(columns)
-    pid_from_command = columns.index("pid") - columns.index("command")
+    master = columns.index("master")
     for words in lines[1:]:
-        if len(words) >= len(columns) and words[master] == "y":
-            extra = len(words) - len(columns)
-            pid = words[columns.index("pid") + extra]
-            command = " ".join(words[: pid_from_command + extra])
-            return f"{command} (pid {pid})"
+        # A command may hold spaces; every other column is one word. The second is the process id.
+        extra = len(words) - len(columns)
+        if extra >= 0 and words[master + extra] == "y":
+            return f"{' '.join(words[: 1 + extra])} (pid {words[1 + extra]})"
     return None
 
 
 def master_holder(path: str) -> str | None:
-    """The master of the device ``path``; None where debugfs does not tell (not mounted, not root)."""
+    """The master of the device ``path``; None where debugfs can't tell (not mounted, not root)."""
     try:
-        minor = os.minor(os.stat(path).st_rdev)
-        with open(f"/sys/kernel/debug/dri/{minor}/clients", encoding="utf-8") as clients:
-            return parse_master(clients.read())
+        minor = os.minor(Path(path).stat().st_rdev)
+        return parse_master(Path(f"/sys/kernel/debug/dri/{minor}/clients").read_text("utf-8"))
     except OSError:
         return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A display mode, as the kernel's ``struct drm_mode_modeinfo`` (drm_mode.h) has it. No libdrm needed."""
+"""A display mode, as in the kernel's ``struct drm_mode_modeinfo`` (drm_mode.h). No libdrm."""
 
 from __future__ import annotations
 

@@ -22,14 +22,16 @@ class Plane:
     """As of opening; higher is nearer. None where the driver has no such property."""
 
 
-def read_plane(device: Device, tables: PropertyTables, id: int) -> Plane:
+def read_plane(device: Device, tables: PropertyTables, plane_id: int) -> Plane:
     """Raises HostError."""
-    properties = tables.read(id)
+    properties = tables.read(plane_id)
     with device.fetched(
-        device.lib.drmModeGetPlane(device.fd, id), device.lib.drmModeFreePlane, "drmModeGetPlane"
+        device.lib.drmModeGetPlane(device.fd, plane_id),
+        device.lib.drmModeFreePlane,
+        "drmModeGetPlane",
     ) as found:
         return Plane(
-            id=id,
+            id=plane_id,
             type=properties.enum("type") or "Overlay",
             formats=frozenset(device.ffi.unpack(found.formats, found.count_formats)),
             possible_crtcs=found.possible_crtcs,

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """PRIME import: a dma-buf as a GEM handle.
 
-The kernel answers every import of one dma-buf with the same handle and does not count them; one GEM_CLOSE
-ends it for all. So they are counted here, under a lock: imports and closes come from worker threads.
+The kernel answers every import of one dma-buf with the same handle and does not count them; one
+GEM_CLOSE ends it for all. So they are counted here, under a lock: imports and closes come from
+worker threads.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class PrimeImports:
         self._users: dict[int, int] = {}
 
     def take(self, dmabuf: int) -> ImportedBuffer:
-        """Import the dma-buf behind the file descriptor, which the caller may close. Raises HostError."""
+        """Import a dma-buf, whose file descriptor the caller may close. Raises HostError."""
         device = self._device
         handle = device.ffi.new("uint32_t *")
         with self._lock:

@@ -57,12 +57,10 @@ class PropertyTables:
 
     def put(self, object_id: int, ids: Sequence[int], values: Sequence[int]) -> Properties:
         """What the kernel said otherwise (a connector's ioctl tells its properties too)."""
-        properties = [self._describe(id) for id in ids]
+        described = [self._describe(property_id) for property_id in ids]
         result = self._objects[object_id] = Properties(
-            by_name={property.name: property for property in properties},
-            values={
-                property.name: value for property, value in zip(properties, values, strict=True)
-            },
+            by_name={each.name: each for each in described},
+            values={each.name: value for each, value in zip(described, values, strict=True)},
         )
         return result
 

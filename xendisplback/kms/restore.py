@@ -4,10 +4,10 @@
 Rules:
 
 - Only the CRTCs that we used are touched, with the planes and connectors that were or are on them.
-- A CRTC is lit again if it was lit, its mode is known and a plane on it showed a framebuffer that is still
-  there. Otherwise it is switched off: a guest's picture never stays behind.
-- A framebuffer id may be used again after its framebuffer went away, first of all by one of ours. So it
-  must have the same size and format as before and must never have been one of ours.
+- A CRTC is lit again if it was lit, its mode is known and a plane on it showed a framebuffer that
+  is still there. Otherwise it is switched off: a guest's picture never stays behind.
+- A framebuffer id may be used again after its framebuffer went away, first of all by one of ours.
+  So it must have the same size and format as before and must never have been one of ours.
 - Mode blobs belong to whoever made them: their contents are kept, not their ids.
 """
 
@@ -54,8 +54,12 @@ class SavedObject:
 def affected(saved: Mapping[int, SavedObject], used: set[int]) -> set[int]:
     """The used objects, the CRTCs they were on, and everything that was on a CRTC among them."""
     result = used & set(saved)
-    result |= {saved[id].values["CRTC_ID"] for id in result if saved[id].kind != "crtc"} - {0}
-    result |= {id for id, obj in saved.items() if obj.values.get("CRTC_ID") in result}
+    result |= {
+        saved[object_id].values["CRTC_ID"]
+        for object_id in result
+        if saved[object_id].kind != "crtc"
+    } - {0}
+    result |= {object_id for object_id, obj in saved.items() if obj.values.get("CRTC_ID") in result}
     return result
 
 
@@ -71,27 +75,28 @@ def plan(
     """
     objects = affected(saved, used)
     shown = {
-        id
-        for id in objects
-        if saved[id].kind == "plane" and saved[id].values["FB_ID"] in framebuffers
+        object_id
+        for object_id in objects
+        if saved[object_id].kind == "plane" and saved[object_id].values["FB_ID"] in framebuffers
     }
     lit = {
-        id
-        for id in objects & set(modes)
-        if saved[id].values["ACTIVE"] and any(saved[p].values["CRTC_ID"] == id for p in shown)
+        object_id
+        for object_id in objects & set(modes)
+        if saved[object_id].values["ACTIVE"]
+        and any(saved[p].values["CRTC_ID"] == object_id for p in shown)
     }
     # A used object that was not there when we came is a connector (MST).
-    changes: Changes = {id: dict(OFF["connector"]) for id in used - set(saved)}
-    for id in objects:
-        obj = saved[id]
+    changes: Changes = {object_id: dict(OFF["connector"]) for object_id in used - set(saved)}
+    for object_id in objects:
+        obj = saved[object_id]
         back = (
-            id in lit
+            object_id in lit
             if obj.kind == "crtc"
-            else obj.values["CRTC_ID"] in lit and (obj.kind == "connector" or id in shown)
+            else obj.values["CRTC_ID"] in lit and (obj.kind == "connector" or object_id in shown)
         )
-        changes[id] = dict(obj.values if back else OFF[obj.kind])
+        changes[object_id] = dict(obj.values if back else OFF[obj.kind])
         if back and obj.kind == "crtc":
-            changes[id]["MODE_ID"] = modes[id]
+            changes[object_id]["MODE_ID"] = modes[object_id]
     return changes
 
 
@@ -105,11 +110,13 @@ class SavedScreen:
         self._saved: dict[int, SavedObject] = {}
         self._modes: dict[int, bytes] = {}
         self._framebuffers: dict[int, tuple[int, int, int]] = {}
-        for id, kind in objects.items():
-            values = tables.read(id).values
-            obj = self._saved[id] = SavedObject(kind, {name: values[name] for name in SAVED[kind]})
+        for object_id, kind in objects.items():
+            values = tables.read(object_id).values
+            obj = self._saved[object_id] = SavedObject(
+                kind, {name: values[name] for name in SAVED[kind]}
+            )
             if kind == "crtc":
-                self._modes[id] = read_blob(device, obj.values["MODE_ID"])
+                self._modes[object_id] = read_blob(device, obj.values["MODE_ID"])
             elif kind == "plane" and obj.values["FB_ID"]:
                 description = self._describe(obj.values["FB_ID"])
                 if description is not None:
@@ -133,9 +140,9 @@ class SavedScreen:
         if not used:
             return
         framebuffers = {
-            id
-            for id, description in self._framebuffers.items()
-            if id not in own_framebuffers and self._describe(id) == description
+            object_id
+            for object_id, description in self._framebuffers.items()
+            if object_id not in own_framebuffers and self._describe(object_id) == description
         }
         blobs: list[Blob] = []
         try:
@@ -162,6 +169,6 @@ class SavedScreen:
 
     def _commit(self, changes: Changes) -> None:
         request = AtomicReq(self._device, self._tables, set())
-        for id, values in changes.items():
-            request.add_by_id(id, values)
+        for object_id, values in changes.items():
+            request.add_by_id(object_id, values)
         request.commit(allow_modeset=True)

@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which cards to open: ``/dev/dri/card0``, ``driver:rcar-du``, ``connector:HDMI-A-1``, or every card with KMS."""
+"""Which cards to open: a path, ``driver:rcar-du``, ``connector:HDMI-A-1``, or all with KMS."""
 
 from __future__ import annotations
 
-import glob
 import os
-import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from xendisplback.errors import HostError
 from xendisplback.kms.card import Card, NoKms
 from xendisplback.kms.device import Device
 
-DEVICES = "/dev/dri/card*"
-SYSFS = "/sys/class/drm"
+DEVICES = Path("/dev/dri")
+SYSFS = Path("/sys/class/drm")
 
 
 def open_cards(selectors: Iterable[str]) -> tuple[list[Card], list[HostError]]:
-    """Fulfils :meth:`xendisplback.host.Host.open_cards`: what could be opened, and what could not. Blocking.
+    """What could be opened, and what could not. Blocking. For :class:`xendisplback.host.Host`.
 
     With no selector, devices that only render are passed over; no card at all is an error.
     """
@@ -44,8 +43,8 @@ def open_cards(selectors: Iterable[str]) -> tuple[list[Card], list[HostError]]:
         errors.append(
             HostError(
                 "no KMS device",
-                path=DEVICES,
-                hint="is the display driver loaded? 'xendisplback demo' shows the daemon without one",
+                path=str(DEVICES),
+                hint="is the display driver loaded? 'xendisplback demo' needs none",
             )
         )
     return cards, errors
@@ -53,7 +52,8 @@ def open_cards(selectors: Iterable[str]) -> tuple[list[Card], list[HostError]]:
 
 def card_paths() -> list[str]:
     """Every card's device file, card2 before card10."""
-    return sorted(glob.glob(DEVICES), key=lambda path: (len(path), path))
+    paths = [str(path) for path in DEVICES.glob("card*")]
+    return sorted(paths, key=lambda path: (len(path), path))
 
 
 def resolve(selector: str) -> list[str]:
@@ -64,7 +64,7 @@ def resolve(selector: str) -> list[str]:
     if kind == "driver" and name:
         return _with_driver(name)
     if kind == "connector" and name:
-        return _with_connector(name, SYSFS)
+        return _with_connector(name)
     raise HostError(
         f"card selector {selector!r} not understood",
         hint="write a path (/dev/dri/card0), driver:NAME or connector:NAME (connector:HDMI-A-1)",
@@ -80,25 +80,25 @@ def _with_driver(name: str) -> list[str]:
         except HostError as error:
             others.append(str(error))
             continue
-        (found if device.driver == name else others).append(path)
-        if device.driver != name:
-            others[-1] = f"{path}: {device.driver}"
+        if device.driver == name:
+            found.append(path)
+        else:
+            others.append(f"{path}: {device.driver}")
         device.close()
     if not found:
         there = "; ".join(others) or "no card at all"
-        raise HostError(f"no card with driver {name!r}", path=DEVICES, hint=f"there is {there}")
+        raise HostError(
+            f"no card with driver {name!r}", path=str(DEVICES), hint=f"there is {there}"
+        )
     return found
 
 
-def _with_connector(name: str, sysfs: str) -> list[str]:
+def _with_connector(name: str) -> list[str]:
     """sysfs names connectors ``card0-HDMI-A-1``."""
-    names = [
-        match.groups()
-        for entry in sorted(os.listdir(sysfs) if os.path.isdir(sysfs) else [])
-        if (match := re.fullmatch(r"(card\d+)-(.+)", entry))
-    ]
-    found = [f"/dev/dri/{card}" for card, connector in names if connector == name]
+    entries = sorted(entry.name for entry in SYSFS.glob("card*-*"))
+    named = [entry.split("-", 1) for entry in entries]
+    found = [f"/dev/dri/{card}" for card, connector in named if connector == name]
     if not found:
-        there = ", ".join(f"{connector} on {card}" for card, connector in names) or "none"
-        raise HostError(f"no connector {name!r}", path=sysfs, hint=f"connectors here: {there}")
+        there = ", ".join(f"{connector} on {card}" for card, connector in named) or "none"
+        raise HostError(f"no connector {name!r}", path=str(SYSFS), hint=f"connectors here: {there}")
     return found
