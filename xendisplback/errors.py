@@ -8,6 +8,7 @@ guest. ``HostError``: Xen, the kernel or the configuration said no; the message 
 from __future__ import annotations
 
 import os
+from typing import cast
 
 
 class FrontendError(Exception):
@@ -46,3 +47,11 @@ class HostError(Exception):
         if self.hint is not None:
             text += f"; {self.hint}"
         return text
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """The exceptions in a group, however deep; ``[error]`` for one that is no group."""
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return [leaf for inner in group.exceptions for leaf in leaves(inner)]
+    return [error]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from xendisplback.errors import HostError
@@ -24,5 +24,7 @@ class NativeHost:
     def event_channels(self, domid: int) -> Evtchn:
         return Evtchn(domid)
 
-    def open_cards(self, selectors: Iterable[str]) -> tuple[list[Card], list[HostError]]:
+    def open_cards(
+        self, selectors: Iterable[str]
+    ) -> tuple[Sequence[Card], Sequence[HostError]]:
         return open_cards(selectors)

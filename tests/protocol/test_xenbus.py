@@ -30,7 +30,9 @@ INIT_WAIT, CLOSING, CLOSED, CONNECT, RELEASE = (
 TIMEOUT = "the phase's time is over"
 
 
-def live(*seen: XenbusState | str | Observed, phase: Phase = Phase.NEW) -> tuple[list[Action], Phase]:
+def live(
+    *seen: XenbusState | str | Observed, phase: Phase = Phase.NEW
+) -> tuple[list[Action], Phase]:
     """All actions, in order, of a device that shows ``seen`` one after the other."""
     actions: list[Action] = []
     for sight in seen:

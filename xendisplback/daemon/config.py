@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -52,7 +52,7 @@ def load_config(path: Path | None) -> Config:
 
 
 def _check_keys(untyped: dict[str, object], path: Path) -> None:
-    known = [cast(str, field.encode_name) for field in msgspec.structs.fields(Config)]
+    known = [field.encode_name for field in msgspec.structs.fields(Config)]
     for key in untyped:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]

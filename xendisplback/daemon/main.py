@@ -19,7 +19,7 @@ import trio
 from xendisplback.daemon.config import ConfigError, load_config
 from xendisplback.daemon.logs import set_level, start_logging
 from xendisplback.daemon.service import Service
-from xendisplback.errors import HostError
+from xendisplback.errors import HostError, leaves
 from xendisplback.host import Host
 
 logger = logging.getLogger(__name__)
@@ -42,16 +42,9 @@ def run(config_path: Path | None, host: Host) -> int:
         trio.run(_run, Service(config, host), config_path)
     except* HostError as group:
         code = 1
-        for line in dict.fromkeys(str(error) for error in _host_errors(group)):
+        for line in dict.fromkeys(str(error) for error in leaves(group)):
             logger.error("%s", line)
     return code
-
-
-def _host_errors(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    errors: list[BaseException] = []
-    for error in group.exceptions:
-        errors += _host_errors(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return errors
 
 
 async def _run(service: Service, config_path: Path | None) -> None:
@@ -84,4 +77,6 @@ def _reload(config_path: Path | None) -> None:
         logger.error("SIGHUP: nothing changed: %s", error)
         return
     set_level(config.log_level)
-    logger.info("SIGHUP: log level is %s; other keys take effect at the next start", config.log_level)
+    logger.info(
+        "SIGHUP: log level is %s; other keys take effect at the next start", config.log_level
+    )

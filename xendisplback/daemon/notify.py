@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 
@@ -18,11 +19,9 @@ def notify(state: str) -> None:
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
         sock.setblocking(False)
-        try:
+        # systemd is restarting or its queue is full: a lost ping must not end the daemon.
+        with contextlib.suppress(OSError):
             sock.sendto(state.encode(), address)
-        except OSError:
-            # systemd is restarting or its queue is full: a lost ping must not end the daemon.
-            pass
 
 
 async def feed_watchdog() -> None:

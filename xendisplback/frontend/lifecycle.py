@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from xendisplback.errors import FrontendError, HostError
+from xendisplback.errors import FrontendError, HostError, leaves
 from xendisplback.frontend.connection import Connection, connect
 from xendisplback.frontend.device import Device, GuestLog, escape
 from xendisplback.frontend.nodes import read_nodes
@@ -120,7 +120,9 @@ class Frontend:
         untrusted_state = await store.get(f"{device.frontend_path}/state")
         state = parse_state(untrusted_state)
         if state is None:
-            self._log.guest_fault(f"state is {escape(untrusted_state or '')}, not a number from 0 to 8")
+            self._log.guest_fault(
+                f"state is {escape(untrusted_state or '')}, not a number from 0 to 8"
+            )
         return Observed(
             frontend=XenbusState.Unknown if state is None else state,
             online=await store.get(f"{device.backend_path}/online") == "1",
@@ -201,17 +203,10 @@ class Frontend:
             ) as connection:
                 await on_connected(connection)
         except* FrontendError as group:
-            for error in _leaves(group):
+            for error in leaves(group):
                 self._log.guest_fault(f"not served: {error}")
         except* HostError as group:
-            for error in _leaves(group):
+            for error in leaves(group):
                 self._log.error("not served, the host refused: %s", error)
         except* Exception:
             self._log.exception("not served: a fault in xendisplback, please report it")
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    leaves: list[BaseException] = []
-    for error in group.exceptions:
-        leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return leaves

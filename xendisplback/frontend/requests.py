@@ -88,9 +88,7 @@ class RequestHandler:
             self._grants, self._device.domid, refs, writable=writable, seconds=seconds
         )
 
-    async def _map_directory(
-        self, first_ref: int, pages: int, *, writable: bool
-    ) -> GrantMapping:
+    async def _map_directory(self, first_ref: int, pages: int, *, writable: bool) -> GrantMapping:
         """Map the ``pages`` pages that the directory at ``first_ref`` names, all before one deadline."""
         deadline = trio.current_time() + MAP_SECONDS
         walk = DirectoryWalk(first_ref, pages)

@@ -93,9 +93,7 @@ class CopyPath:
             top = (self.mode.vdisplay - crop.height) // 2
             pixel = FORMATS[self.fourcc].bytes_per_pixel
             job = back.jobs[frame] = CopyJob(
-                frame.address
-                + crop.y * layout.pitch
-                + crop.x * layout.format.bytes_per_pixel,
+                frame.address + crop.y * layout.pitch + crop.x * layout.format.bytes_per_pixel,
                 layout.pitch,
                 target.address + top * target.pitch + left * pixel,
                 target.pitch,

@@ -95,9 +95,7 @@ class Output:
             self._holder, self._holder_name = holder, holder_name
             self.counters = Counters()
         elif self._holder is not holder:
-            raise RequestError(
-                Status.EBUSY, f"output {self.name} is held by {self._holder_name}"
-            )
+            raise RequestError(Status.EBUSY, f"output {self.name} is held by {self._holder_name}")
 
     async def release(self) -> None:
         """Go dark and let another one claim."""
@@ -131,9 +129,7 @@ class Output:
             await self._darken()
             raise
         self._start_refreshing()
-        conversion = (
-            "" if fourcc == frame.layout.format.fourcc else f" as {fourcc_name(fourcc)}"
-        )
+        conversion = "" if fourcc == frame.layout.format.fourcc else f" as {fourcc_name(fourcc)}"
         return f"{self.name} {mode}, {frame.layout.format.name}{conversion}, by copy"
 
     async def disable(self) -> None:
@@ -164,16 +160,20 @@ class Output:
 
     async def settle(self) -> None:
         """Until nothing is in flight."""
-        if self._in_flight is None:
+        if not self._busy:
             return
         self._idle = trio.Event()
         with trio.move_on_after(STUCK_SECONDS):
             await self._idle.wait()
-        while self._in_flight is not None:
+        while self._busy:
             logger.error("%s: no flip event within %g s", self.name, STUCK_SECONDS)
             await trio.to_thread.run_sync(self._copier.wait)
             self._finish()
         self._idle = None
+
+    @property
+    def _busy(self) -> bool:
+        return self._in_flight is not None
 
     # Flips: on the hot path from here on, never blocking
 

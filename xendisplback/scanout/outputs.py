@@ -92,9 +92,8 @@ class Outputs:
                     output.fail(error)
                 return
             for event in events:
-                output = outputs.get(event.crtc_id)
-                if output is not None:
-                    output.on_flip_event()
+                if event.crtc_id in outputs:
+                    outputs[event.crtc_id].on_flip_event()
 
     async def find(self, name: str) -> Output:
         """The output that a connector's ``unique-id`` names. Waits until the cards are open.
@@ -105,5 +104,5 @@ class Outputs:
         output = self._outputs.get(name)
         if output is None:
             there = ", ".join(sorted(self._outputs)) or "none"
-            raise RequestError(Status.ENODEV, f"no output {ascii(name)}; outputs here: {there}")
+            raise RequestError(Status.ENODEV, f"no output {name!a}; outputs here: {there}")
         return output
