@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""An open simulated device. Fulfils :class:`xendisplback.host.Card`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Mapping, Sequence
+
+from xendisplback.errors import HostError
+from xendisplback.host import Crtc, FlipEvent, KmsObject
+from xendisplback.kms.events import READ_SIZE, parse_events
+from xendisplback.kms.mode import Mode
+from xendisplback.sim.commit_callback import SimPreparedCommit
+from xendisplback.sim.device import DisplayDevice
+from xendisplback.sim.kms_objects import (
+    CONNECTOR_PROPERTIES,
+    CRTC_PROPERTIES,
+    PLANE_PROPERTIES,
+    SimBlob,
+    SimConnector,
+    SimCrtc,
+    SimFramebuffer,
+    SimPlane,
+)
+from xendisplback.sim.kms_state import Refused
+
+
+class SimCard:
+    """One at a time on a device. Raises HostError where it can't be had."""
+
+    def __init__(self, device: DisplayDevice) -> None:
+        time.sleep(device.open_seconds)
+        self._device = device
+        # A pipe is as atomic for 32 bytes as the kernel's queue of events.
+        self._read_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if not device.dumb:
+                raise HostError("card without dumb buffers", call="drmGetCap", path=device.path)
+            device.take(self._send_event, self._hang_up)
+        except Refused as refused:
+            self._close_fds()
+            raise self._error("drmSetMaster", refused) from refused
+        except HostError:
+            self._close_fds()
+            raise
+        device.probe()
+
+    @property
+    def path(self) -> str:
+        return self._device.path
+
+    @property
+    def driver(self) -> str:
+        return "sim"
+
+    @property
+    def fd(self) -> int:
+        return self._read_fd
+
+    @property
+    def connectors(self) -> Sequence[SimConnector]:
+        return list(self._device.objects.connectors.values())
+
+    @property
+    def crtcs(self) -> Sequence[SimCrtc]:
+        return list(self._device.objects.crtcs.values())
+
+    @property
+    def planes(self) -> Sequence[SimPlane]:
+        return list(self._device.objects.planes.values())
+
+    def probe(self) -> None:
+        self._device.probe()
+
+    def dumb_framebuffer(self, width: int, height: int, fourcc: int) -> SimFramebuffer:
+        device = self._device
+        if device.gone:
+            raise HostError("gone", call="DRM_IOCTL_MODE_CREATE_DUMB", errno=errno.ENODEV)
+        framebuffer = SimFramebuffer(
+            device.new_id(), width, height, fourcc, device.remove_framebuffer
+        )
+        with device.lock:
+            device.objects.framebuffers[framebuffer.id] = framebuffer
+        return framebuffer
+
+    def mode_blob(self, mode: Mode) -> SimBlob:
+        device = self._device
+        id = device.new_id()
+        with device.lock:
+            device.objects.modes[id] = mode
+        # The kernel keeps a blob that is in use; here each lives as long as the device.
+        return SimBlob(id, lambda id: None)
+
+    def atomic(self) -> SimAtomicReq:
+        return SimAtomicReq(self._device)
+
+    def read_events(self) -> list[FlipEvent]:
+        try:
+            data = os.read(self._read_fd, READ_SIZE)
+        except BlockingIOError:
+            return []
+        if not data:
+            raise HostError("the device is gone", call="read", path=self.path, errno=errno.ENODEV)
+        return parse_events(data)
+
+    def _send_event(self, event: bytes) -> None:
+        os.write(self._write_fd, event)
+
+    def _hang_up(self) -> None:
+        os.close(self._write_fd)
+        self._write_fd = -1
+
+    def _error(self, call: str, refused: Refused) -> HostError:
+        return HostError(str(refused), call=call, path=self.path, errno=refused.errno)
+
+    def _close_fds(self) -> None:
+        os.close(self._read_fd)
+        if self._write_fd >= 0:
+            os.close(self._write_fd)
+        self._read_fd = self._write_fd = -1
+
+    def close(self) -> None:
+        if self._read_fd >= 0:
+            self._device.give_back()
+            self._close_fds()
+
+
+class SimAtomicReq:
+    """Fulfils :class:`xendisplback.host.AtomicReq`."""
+
+    def __init__(self, device: DisplayDevice) -> None:
+        self._device = device
+        self._layout: dict[int, dict[str, int]] = {}
+
+    def add(self, obj: KmsObject, properties: Mapping[str, int]) -> None:
+        objects = self._device.objects
+        known = PLANE_PROPERTIES
+        if obj.id in objects.connectors:
+            known = CONNECTOR_PROPERTIES
+        elif obj.id in objects.crtcs:
+            known = CRTC_PROPERTIES
+        for name in properties:
+            if name not in known:
+                raise HostError(f"object {obj.id} has no property {name}", path=self._device.path)
+        self._layout.setdefault(obj.id, {}).update(properties)
+
+    def test(self, *, allow_modeset: bool = False) -> bool:
+        with self._device.lock:
+            try:
+                self._device.test(self._layout, allow_modeset=allow_modeset)
+            except Refused:
+                return False
+            return True
+
+    def commit(self, *, allow_modeset: bool = False) -> None:
+        try:
+            self._device.commit(self._layout, allow_modeset=allow_modeset)
+        except Refused as refused:
+            raise HostError(
+                f"commit refused: {refused}",
+                call="DRM_IOCTL_MODE_ATOMIC",
+                path=self._device.path,
+                errno=refused.errno,
+            ) from refused
+
+    def prepare_flip(self, crtc: Crtc) -> SimPreparedCommit:
+        layout = {id: dict(values) for id, values in self._layout.items()}
+        return SimPreparedCommit(self._device, layout, crtc.id)

@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A display device: connectors, CRTCs, primary planes, and a 60 Hz vblank in a thread of its own.
+
+A non-blocking commit is in flight until the next vblank shows it; meanwhile another on the same CRTC is refused
+with EBUSY, and a blocking one waits. Switches (``disconnect``, ``unplug``, ``stuck``, ...) act at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import struct
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from xendisplback.kms.events import FLIP_COMPLETE
+from xendisplback.protocol.formats import fourcc
+from xendisplback.sim.kms_objects import SimConnector, SimCrtc, SimFramebuffer, SimPlane
+from xendisplback.sim.kms_state import (
+    Layout,
+    Objects,
+    Refused,
+    Values,
+    check,
+    merge,
+    needs_modeset,
+    touched_crtcs,
+)
+from xendisplback.sim.monitor import REFRESH, make_edid, make_mode
+
+PERIOD = 1 / REFRESH
+STUCK_SECONDS = 10.0
+"""A blocking commit waits so long for the flip before it, as the kernel's helpers do."""
+_EVENT = struct.Struct("=IIQIIII")
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What a monitor shows."""
+
+    width: int
+    height: int
+    pixels: bytes
+    """XRGB8888, little-endian, X = 0, no padding."""
+
+    def colour(self, x: int, y: int) -> int:
+        """0xRRGGBB."""
+        start = (y * self.width + x) * 4
+        return int.from_bytes(self.pixels[start : start + 3], "little")
+
+
+@dataclass(frozen=True, slots=True)
+class FlipRecord:
+    """One flip that was shown; times of CLOCK_MONOTONIC."""
+
+    connector: str
+    committed_at: float
+    shown_at: float
+
+
+@dataclass(slots=True)
+class _Flip:
+    state: Values
+    committed_at: float
+    due: float
+
+
+class DisplayDevice:
+    """One CRTC and one primary plane for each of ``connectors``; any connector reaches any CRTC."""
+
+    def __init__(
+        self,
+        connectors: Sequence[str] = ("HDMI-A-1", "HDMI-A-2"),
+        modes: Sequence[str] = ("1024x768", "800x600", "640x480"),
+        formats: Sequence[str] = ("XR24",),
+        path: str = "/dev/dri/card0",
+    ) -> None:
+        self.path = path
+        self.dumb = True
+        """Whether it offers dumb buffers."""
+        self.open_seconds = 0.0
+        """How long opening it takes."""
+        self.refuse_commits = 0
+        """The errno that every commit gets; 0: none."""
+        self.stuck = False
+        """No vblank comes any more."""
+        self.gone = False
+        self.commits = 0
+        self.log: deque[FlipRecord] = deque(maxlen=10000)
+        self.lock = threading.Condition()
+        everything = (1 << len(connectors)) - 1
+        indices = range(len(connectors))
+        self.objects = Objects(
+            {31 + i: SimConnector(31 + i, connectors[i], everything) for i in indices},
+            {131 + i: SimCrtc(131 + i, i) for i in indices},
+            {
+                231 + i: SimPlane(231 + i, "Primary", frozenset(map(fourcc, formats)), 1 << i)
+                for i in indices
+            },
+        )
+        self._modes = [make_mode(size, preferred=not i) for i, size in enumerate(modes)]
+        self._plugged = set(connectors)
+        self._state = self._blank_state()
+        """As of the last commit that was accepted."""
+        self._shown = self._state
+        self._flips: dict[int, _Flip] = {}
+        self._counts: Counter[str] = Counter()
+        self._next_id = 1000
+        self._send_event: Callable[[bytes], None] | None = None
+        self._hang_up: Callable[[], None] | None = None
+        self._stopping = False
+        self._epoch = time.monotonic()
+        self._thread = threading.Thread(target=self._vblank, name="sim-vblank", daemon=True)
+        self.thread_id = 0
+
+    def _blank_state(self) -> Values:
+        state: Values = {id: {"CRTC_ID": 0} for id in self.objects.connectors}
+        state |= {id: {"ACTIVE": 0, "MODE_ID": 0} for id in self.objects.crtcs}
+        names = "FB_ID CRTC_ID CRTC_X CRTC_Y CRTC_W CRTC_H SRC_X SRC_Y SRC_W SRC_H".split()
+        return state | {id: dict.fromkeys(names, 0) for id in self.objects.planes}
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        with self.lock:
+            self._stopping = True
+            self.lock.notify_all()
+        self._thread.join()
+
+    # What people see, and do to it
+
+    def screen(self, connector: str) -> Screen | None:
+        """What the monitor on ``connector`` shows; None: nothing, it is dark."""
+        with self.lock:
+            id = self._connector_id(connector)
+            if self.gone or connector not in self._plugged:
+                return None
+            crtc_id = self._shown[id]["CRTC_ID"]
+            if not crtc_id or not self._shown[crtc_id]["ACTIVE"]:
+                return None
+            mode = self.objects.modes[self._shown[crtc_id]["MODE_ID"]]
+            for plane in self.objects.planes:
+                values = self._shown[plane]
+                framebuffer = self.objects.framebuffers.get(values["FB_ID"])
+                if values["CRTC_ID"] == crtc_id and framebuffer is not None:
+                    x, y = values["SRC_X"] >> 16, values["SRC_Y"] >> 16
+                    pixels = framebuffer.xrgb(x, y, mode.hdisplay, mode.vdisplay)
+                    return Screen(mode.hdisplay, mode.vdisplay, pixels)
+            return Screen(mode.hdisplay, mode.vdisplay, bytes(mode.hdisplay * mode.vdisplay * 4))
+
+    def flips(self, connector: str) -> int:
+        """How many flips this connector has shown."""
+        with self.lock:
+            return self._counts[connector]
+
+    @property
+    def framebuffers(self) -> int:
+        """How many exist."""
+        with self.lock:
+            return len(self.objects.framebuffers)
+
+    def disconnect(self, connector: str) -> None:
+        """Pull the monitor's cable. The daemon learns of it at its next probe."""
+        with self.lock:
+            self._plugged.discard(connector)
+
+    def connect(self, connector: str) -> None:
+        with self.lock:
+            self._plugged.add(connector)
+
+    def unplug(self) -> None:
+        """The device itself is gone, as after the driver was unbound."""
+        with self.lock:
+            self.gone = True
+            self._flips.clear()
+            for framebuffer in self.objects.framebuffers.values():
+                framebuffer.vanish()
+            if self._hang_up is not None:
+                self._hang_up()
+            self.lock.notify_all()
+
+    def _connector_id(self, name: str) -> int:
+        return next(id for id, c in self.objects.connectors.items() if c.name == name)
+
+    # What an open card does with it
+
+    def take(self, send_event: Callable[[bytes], None], hang_up: Callable[[], None]) -> None:
+        """Become master. Raises Refused."""
+        with self.lock:
+            if self.gone:
+                raise Refused(errno.ENODEV, "the device is gone")
+            if self._send_event is not None:
+                raise Refused(errno.EBUSY, "another one is master")
+            self._send_event, self._hang_up = send_event, hang_up
+
+    def give_back(self) -> None:
+        """No master any more: everything is blank."""
+        with self.lock:
+            self._send_event = self._hang_up = None
+            self._flips.clear()
+            self._state = self._shown = self._blank_state()
+
+    def probe(self) -> None:
+        with self.lock:
+            for connector in self.objects.connectors.values():
+                connector.connected = connector.name in self._plugged
+                connector.modes = self._modes if connector.connected else []
+                connector.edid = make_edid() if connector.connected else b""
+
+    def new_id(self) -> int:
+        with self.lock:
+            self._next_id += 1
+            return self._next_id
+
+    def remove_framebuffer(self, framebuffer: SimFramebuffer) -> None:
+        """RMFB: what shows it goes dark."""
+        with self.lock:
+            del self.objects.framebuffers[framebuffer.id]
+            for id in self.objects.planes:
+                for state in (self._state, self._shown):
+                    if state[id]["FB_ID"] == framebuffer.id:
+                        state[id] |= {"FB_ID": 0, "CRTC_ID": 0}
+
+    def test(self, layout: Layout, *, allow_modeset: bool) -> Values:
+        """The state after a commit of ``layout``. Raises Refused."""
+        if self.gone:
+            raise Refused(errno.ENODEV, "the device is gone")
+        if self.refuse_commits:
+            raise Refused(self.refuse_commits, "switched to refuse")
+        after = merge(self._state, layout)
+        check(after, self.objects)
+        if needs_modeset(self._state, after, self.objects) and not allow_modeset:
+            raise Refused(errno.EINVAL, "a modeset that was not allowed")
+        return after
+
+    def commit(self, layout: Layout, *, allow_modeset: bool) -> None:
+        """Waits for flips in flight, then acts at once. Raises Refused."""
+        with self.lock:
+            crtcs = touched_crtcs(self._state, layout, self.objects)
+            self.lock.wait_for(lambda: not crtcs & self._flips.keys(), STUCK_SECONDS)
+            after = self.test(layout, allow_modeset=allow_modeset)
+            self.commits += 1
+            self._state = after
+            self._shown = merge(self._shown, {id: after[id] for id in layout})
+
+    def flip(self, layout: Layout, crtc_id: int) -> None:
+        """A non-blocking commit with an event for ``crtc_id``. Raises Refused."""
+        with self.lock:
+            if crtc_id in self._flips:
+                raise Refused(errno.EBUSY, "the previous flip is in flight")
+            after = self.test(layout, allow_modeset=False)
+            if not after[crtc_id]["ACTIVE"]:
+                raise Refused(errno.EINVAL, "an event for a CRTC that is off")
+            self.commits += 1
+            self._state = after
+            now = time.monotonic()
+            changed = {id: after[id] for id in layout}
+            self._flips[crtc_id] = _Flip(changed, now, self._vblank_after(now))
+            self.lock.notify_all()
+
+    # The vblank
+
+    def _vblank_after(self, moment: float) -> float:
+        return self._epoch + (math.floor((moment - self._epoch) / PERIOD) + 1) * PERIOD
+
+    def _vblank(self) -> None:
+        """Thread: shows each flip when it is due; sleeps while none is in flight."""
+        self.thread_id = threading.get_native_id()
+        with self.lock:
+            while not self._stopping:
+                if not self._flips or self.stuck:
+                    self.lock.wait(None if not self.stuck else 0.05)
+                    continue
+                due = min(flip.due for flip in self._flips.values())
+                now = time.monotonic()
+                if now < due:
+                    self.lock.wait(due - now)
+                else:
+                    self._show(now, due)
+
+    def _show(self, now: float, vblank: float) -> None:
+        for crtc_id, flip in list(self._flips.items()):
+            if flip.due > now:
+                continue
+            del self._flips[crtc_id]
+            self._shown = merge(self._shown, flip.state)
+            for id, connector in self.objects.connectors.items():
+                if self._shown[id]["CRTC_ID"] == crtc_id:
+                    self._counts[connector.name] += 1
+                    self.log.append(FlipRecord(connector.name, flip.committed_at, vblank))
+            if self._send_event is not None:
+                seconds, fraction = divmod(vblank, 1)
+                sequence = round((vblank - self._epoch) / PERIOD) & 0xFFFFFFFF
+                micros = int(fraction * 1e6)
+                self._send_event(
+                    _EVENT.pack(FLIP_COMPLETE, 32, 0, int(seconds), micros, sequence, crtc_id)
+                )
+        self.lock.notify_all()

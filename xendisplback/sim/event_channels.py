@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Interdomain event channels, behind the interface of Linux's /dev/xen/evtchn. Thread-safe.
+
+A port that raised an event is masked until it is unmasked; what is raised meanwhile comes once, then. Each
+call makes the system call that the real device takes, so that figures taken here hold there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xendisplback.errors import HostError
+
+
+@dataclass(slots=True, eq=False)
+class _Port:
+    handle: EventChannelHandle
+    number: int
+    remote_domid: int
+    peer: _Port | None = None
+    masked: bool = False
+    raised: bool = False
+
+    def raise_event(self) -> None:
+        if self.masked:
+            self.raised = True
+        else:
+            self.masked = True
+            self.handle.deliver(self.number)
+
+
+class EventChannelTable:
+    """The hypervisor's table."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.ports: dict[tuple[int, int], _Port] = {}
+        self._handles: list[EventChannelHandle] = []
+        self._next: dict[int, int] = {}
+
+    def open(self, domid: int, restricted_to: int | None = None) -> EventChannelHandle:
+        """``domid``'s handle; ``restricted_to``: it can only bind to that domain."""
+        with self.lock:
+            handle = EventChannelHandle(self, domid, restricted_to)
+            self._handles.append(handle)
+            return handle
+
+    def open_for(self, domid: int) -> int:
+        """How many handles restricted to ``domid`` are open."""
+        with self.lock:
+            return sum(handle.restricted_to == domid for handle in self._handles)
+
+    def forget(self, handle: EventChannelHandle) -> None:
+        self._handles.remove(handle)
+
+    def new_port(self, handle: EventChannelHandle, remote_domid: int) -> _Port:
+        number = self._next.get(handle.domid, 1)
+        self._next[handle.domid] = number + 1
+        port = self.ports[handle.domid, number] = _Port(handle, number, remote_domid)
+        return port
+
+
+class EventChannelHandle:
+    """Fulfils :class:`xendisplback.host.EventChannels`; guests have one too, and allocate ports on it."""
+
+    def __init__(self, table: EventChannelTable, domid: int, restricted_to: int | None) -> None:
+        self.domid = domid
+        self.restricted_to = restricted_to
+        self._table = table
+        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        # Takes the place of write(2) on /dev/xen/evtchn, which unmasks; nobody reads it.
+        self._unmask_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._queue: list[int] = []
+
+    @property
+    def fd(self) -> int:
+        return self._fd
+
+    def deliver(self, number: int) -> None:
+        self._queue.append(number)
+        if self._fd >= 0:
+            os.eventfd_write(self._fd, 1)
+
+    def _port(self, number: int) -> _Port:
+        port = self._table.ports.get((self.domid, number))
+        if port is None or port.handle is not self:
+            raise HostError(f"no event channel {number}", call="ioctl", errno=errno.ENOTCONN)
+        return port
+
+    def allocate(self, remote_domid: int) -> int:
+        """A port that ``remote_domid`` can bind to."""
+        with self._table.lock:
+            return self._table.new_port(self, remote_domid).number
+
+    def bind(self, remote_port: int) -> int:
+        with self._table.lock:
+            remote_domid = self.restricted_to
+            peer = None
+            if remote_domid is not None:
+                peer = self._table.ports.get((remote_domid, remote_port))
+            if peer is None or peer.remote_domid != self.domid or peer.peer is not None:
+                raise HostError(
+                    f"domain {remote_domid} has no free event channel {remote_port}",
+                    call="xenevtchn_bind_interdomain",
+                    errno=errno.EINVAL,
+                )
+            port = self._table.new_port(self, peer.handle.domid)
+            port.peer, peer.peer = peer, port
+            port.raise_event()
+            return port.number
+
+    def unbind(self, port: int) -> None:
+        """The other end can be bound again."""
+        with self._table.lock:
+            closing = self._port(port)
+            if closing.peer is not None:
+                closing.peer.peer = None
+            del self._table.ports[self.domid, port]
+
+    def notify(self, port: int) -> None:
+        """Nothing happens if the other end is closed."""
+        with self._table.lock:
+            peer = self._port(port).peer
+            if peer is not None:
+                peer.raise_event()
+
+    def pending(self) -> list[int]:
+        try:
+            os.eventfd_read(self._fd)
+        except BlockingIOError:
+            return []
+        with self._table.lock:
+            ports, self._queue = self._queue, []
+            return ports
+
+    def unmask(self, ports: Sequence[int]) -> None:
+        os.eventfd_write(self._unmask_fd, 1)
+        with self._table.lock:
+            for number in ports:
+                port = self._port(number)
+                port.masked = False
+                if port.raised:
+                    port.raised = False
+                    port.raise_event()
+
+    def close(self) -> None:
+        """Unbinds every port. Idempotent."""
+        with self._table.lock:
+            if self._fd < 0:
+                return
+            for (domid, number), port in list(self._table.ports.items()):
+                if domid == self.domid and port.handle is self:
+                    self.unbind(number)
+            os.close(self._fd)
+            os.close(self._unmask_fd)
+            self._fd = -1
+            self._table.forget(self)

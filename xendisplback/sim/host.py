@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The simulated machine. Fulfils :class:`xendisplback.host.Host`, for a daemon in any thread."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+
+import trio
+
+from xendisplback.errors import HostError
+from xendisplback.host import Card
+from xendisplback.sim.card import SimCard
+from xendisplback.sim.device import DisplayDevice
+from xendisplback.sim.domain import Domain
+from xendisplback.sim.event_channels import EventChannelHandle, EventChannelTable
+from xendisplback.sim.local_store import LocalStore
+from xendisplback.sim.memory import MachineMemory, SimGrantTable
+from xendisplback.sim.store_core import StoreCore
+from xendisplback.sim.store_server import StoreServer
+from xendisplback.sim.store_tree import DOM0
+from xendisplback.sim.toolstack import Toolstack
+from xendisplback.xen.store import XenStore
+
+
+class SimHost:
+    """``async with`` it in the loop in which guests and toolstack shall live.
+
+    On exit, in this order: guests stop, domains die, the store's server and the displays end.
+    """
+
+    def __init__(self, devices: Sequence[DisplayDevice] | None = None) -> None:
+        self.devices = [DisplayDevice()] if devices is None else list(devices)
+        self.memory = MachineMemory()
+        self.channels = EventChannelTable()
+        self.core = StoreCore()
+        self.domains: dict[int, Domain] = {}
+        self._stack = AsyncExitStack()
+        self._server: StoreServer | None = None
+        self._toolstack: Toolstack | None = None
+        self._nursery: trio.Nursery | None = None
+
+    @property
+    def device(self) -> DisplayDevice:
+        return self.devices[0]
+
+    @property
+    def toolstack(self) -> Toolstack:
+        assert self._toolstack is not None, "SimHost is not entered"
+        return self._toolstack
+
+    @property
+    def server(self) -> StoreServer:
+        assert self._server is not None, "SimHost is not entered"
+        return self._server
+
+    async def __aenter__(self) -> SimHost:
+        async with AsyncExitStack() as stack:
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="xendisplback-sim-"))
+            self._server = StoreServer(self.core, Path(directory))
+            stack.callback(self._server.stop)
+            self._server.start()
+            for device in self.devices:
+                device.start()
+                stack.callback(device.stop)
+            self._nursery = await stack.enter_async_context(trio.open_nursery())
+            stack.callback(self._nursery.cancel_scope.cancel)
+            self._toolstack = Toolstack(self, LocalStore(self.core, DOM0))
+            stack.callback(self._kill_domains)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._stack.__aexit__(kind, error, traceback)
+
+    def _kill_domains(self) -> None:
+        for domain in list(self.domains.values()):
+            domain.die()
+
+    # For the toolstack and tests
+
+    def new_domain(self, domid: int) -> Domain:
+        assert self._nursery is not None, "SimHost is not entered"
+        domain = self.domains[domid] = Domain(
+            domid,
+            self.memory.create(domid),
+            LocalStore(self.core, domid),
+            lambda: self.channels.open(domid),
+            self._nursery,
+            self._bury,
+        )
+        return domain
+
+    def _bury(self, domain: Domain) -> None:
+        del self.domains[domain.domid]
+        self.memory.destroy(domain.domid)
+        self.core.release(domain.domid)
+
+    def event_channels_open(self, domid: int) -> int:
+        """Handles of the backend for ``domid`` that are not closed."""
+        return self.channels.open_for(domid)
+
+    def stop_store(self) -> None:
+        """xenstored is killed."""
+        self.server.stop()
+
+    # For the daemon
+
+    def store(self) -> AbstractAsyncContextManager[XenStore]:
+        return XenStore.connect(str(self.server.socket_path(DOM0)))
+
+    def grant_table(self) -> SimGrantTable:
+        return SimGrantTable(self.memory, DOM0)
+
+    def event_channels(self, domid: int) -> EventChannelHandle:
+        return self.channels.open(DOM0, restricted_to=domid)
+
+    def open_cards(self, selectors: Iterable[str]) -> tuple[list[Card], list[HostError]]:
+        chosen = list(selectors)
+        cards: list[Card] = []
+        errors: list[HostError] = []
+        for device in self.devices:
+            if chosen and device.path not in chosen and "driver:sim" not in chosen:
+                continue
+            try:
+                cards.append(SimCard(device))
+            except HostError as error:
+                errors.append(error)
+        return cards, errors

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The state of a simulated card as atomic commits change it, and the rules that a commit must keep. No I/O.
+
+The rules are those of most drivers for a primary plane: it fills its CRTC, unscaled, from inside its
+framebuffer; a CRTC is active with a mode, and with a connector that can reach it.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from xendisplback.kms.mode import Mode
+from xendisplback.sim.kms_objects import SimConnector, SimCrtc, SimFramebuffer, SimPlane
+
+Layout = Mapping[int, Mapping[str, int]]
+"""Property values by name by object id."""
+
+
+class Refused(Exception):
+    """The driver says no."""
+
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(reason)
+        self.errno = number
+
+
+@dataclass(slots=True)
+class Objects:
+    """What ids stand for."""
+
+    connectors: dict[int, SimConnector]
+    crtcs: dict[int, SimCrtc]
+    planes: dict[int, SimPlane]
+    framebuffers: dict[int, SimFramebuffer] = field(default_factory=dict[int, SimFramebuffer])
+    modes: dict[int, Mode] = field(default_factory=dict[int, Mode])
+    """By blob id."""
+
+
+Values = dict[int, dict[str, int]]
+
+
+def merge(state: Values, layout: Layout) -> Values:
+    """``state`` with the properties of ``layout`` changed."""
+    return {id: {**values, **layout.get(id, {})} for id, values in state.items()}
+
+
+def touched_crtcs(state: Values, layout: Layout, objects: Objects) -> set[int]:
+    """The CRTCs that a commit concerns: named, or used before or after by a plane or connector named."""
+    after = merge(state, layout)
+    crtcs = {id for id in layout if id in objects.crtcs}
+    for values in (state, after):
+        crtcs |= {values[id].get("CRTC_ID", 0) for id in layout}
+    return crtcs & objects.crtcs.keys()
+
+
+def needs_modeset(before: Values, after: Values, objects: Objects) -> bool:
+    return any(
+        before[id] != after[id] for id in after if id in objects.crtcs or id in objects.connectors
+    )
+
+
+def check(state: Values, objects: Objects) -> None:
+    """Raises Refused."""
+    for crtc in objects.crtcs.values():
+        _check_crtc(crtc, state, objects)
+    for plane in objects.planes.values():
+        _check_plane(plane, state, objects)
+
+
+def _check_crtc(crtc: SimCrtc, state: Values, objects: Objects) -> None:
+    values = state[crtc.id]
+    feeds = [id for id in objects.connectors if state[id]["CRTC_ID"] == crtc.id]
+    if values["MODE_ID"] and values["MODE_ID"] not in objects.modes:
+        raise Refused(errno.EINVAL, "MODE_ID is no blob")
+    if values["ACTIVE"] and not values["MODE_ID"]:
+        raise Refused(errno.EINVAL, "an active CRTC without a mode")
+    if bool(values["MODE_ID"]) != bool(feeds):
+        raise Refused(errno.EINVAL, "a CRTC has a mode exactly if it has a connector")
+    for id in feeds:
+        if not objects.connectors[id].possible_crtcs >> crtc.index & 1:
+            raise Refused(errno.EINVAL, "a connector that this CRTC can't reach")
+
+
+def _check_plane(plane: SimPlane, state: Values, objects: Objects) -> None:
+    values = state[plane.id]
+    if bool(values["FB_ID"]) != bool(values["CRTC_ID"]):
+        raise Refused(errno.EINVAL, "a plane has a framebuffer exactly if it has a CRTC")
+    if not values["FB_ID"]:
+        return
+    framebuffer = objects.framebuffers.get(values["FB_ID"])
+    crtc = objects.crtcs.get(values["CRTC_ID"])
+    if framebuffer is None or crtc is None:
+        raise Refused(errno.ENOENT, "no such framebuffer or CRTC")
+    mode = objects.modes.get(state[crtc.id]["MODE_ID"])
+    if mode is None or not plane.possible_crtcs >> crtc.index & 1:
+        raise Refused(errno.EINVAL, "a plane on a CRTC without a mode, or out of its reach")
+    if framebuffer.format not in plane.formats:
+        raise Refused(errno.EINVAL, "a format that the plane lacks")
+    width, height = values["SRC_W"] >> 16, values["SRC_H"] >> 16
+    if (width, height) != (values["CRTC_W"], values["CRTC_H"]):
+        raise Refused(errno.EINVAL, "scaling")
+    if (values["CRTC_X"], values["CRTC_Y"], width, height) != (0, 0, mode.hdisplay, mode.vdisplay):
+        raise Refused(errno.EINVAL, "the primary plane must fill the mode")
+    right, bottom = (values["SRC_X"] >> 16) + width, (values["SRC_Y"] >> 16) + height
+    if right > framebuffer.width or bottom > framebuffer.height:
+        raise Refused(errno.ENOSPC, "the framebuffer is smaller than the source rectangle")
