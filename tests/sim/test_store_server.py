@@ -4,22 +4,54 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import queue
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pytest
 import trio
-from pyxs import Client
-from pyxs.exceptions import PyXSError
+from pyxs import PyXSError
 
 from xendisplback.sim.store_core import StoreCore
-from xendisplback.sim.store_tree import StoreError
 from xendisplback.sim.store_server import HEADER, StoreServer
+from xendisplback.sim.store_tree import StoreError
 
 SECONDS = 10.0
+
+
+Names = list[bytes]
+
+
+class Monitor(Protocol):
+    def watch(self, path: bytes, token: bytes) -> None: ...
+    def wait(self) -> Iterator[tuple[bytes, bytes]]: ...
+
+
+class Peer(Protocol):
+    """pyxs.Client, which has no annotations."""
+
+    def __enter__(self) -> Peer: ...
+    def __exit__(self, *error: object) -> None: ...
+    def read(self, path: bytes) -> bytes: ...
+    def write(self, path: bytes, value: bytes) -> None: ...
+    def mkdir(self, path: bytes) -> None: ...
+    def delete(self, path: bytes) -> None: ...
+    def list(self, path: bytes) -> Names: ...
+    def exists(self, path: bytes) -> bool: ...
+    def get_perms(self, path: bytes) -> Names: ...
+    def set_perms(self, path: bytes, permissions: Names) -> None: ...
+    def transaction(self) -> None: ...
+    def commit(self) -> bool: ...
+    def monitor(self) -> Monitor: ...
+
+
+def peer(server: StoreServer, domid: int = 0) -> Peer:
+    module: Any = importlib.import_module("pyxs.client")
+    client: Peer = module.Client(unix_socket_path=str(server.socket_path(domid)))
+    return client
 
 
 @pytest.fixture
@@ -58,7 +90,7 @@ def in_thread(work: Callable[[], T]) -> T:
 
 def test_write_read_list_remove(server: StoreServer) -> None:
     def work() -> None:
-        with Client(unix_socket_path=str(server.socket_path(0))) as client:
+        with peer(server) as client:
             assert client.read(b"domid") == b"0"
             client.write(b"/tool/a/b", b"value")
             assert client.read(b"/tool/a/b") == b"value"
@@ -73,8 +105,8 @@ def test_write_read_list_remove(server: StoreServer) -> None:
 def test_guest_sees_only_what_it_may(server: StoreServer) -> None:
     def work() -> None:
         path = b"/local/domain/5/device/vdispl/0"
-        dom0 = Client(unix_socket_path=str(server.socket_path(0)))
-        guest = Client(unix_socket_path=str(server.socket_path(5)))
+        dom0 = peer(server)
+        guest = peer(server, 5)
         with dom0, guest:
             dom0.mkdir(path)
             dom0.set_perms(path, [b"n5", b"r0"])
@@ -99,8 +131,8 @@ def test_guest_sees_only_what_it_may(server: StoreServer) -> None:
 
 def test_transaction_conflicts(server: StoreServer) -> None:
     def work() -> None:
-        first = Client(unix_socket_path=str(server.socket_path(0)))
-        second = Client(unix_socket_path=str(server.socket_path(0)))
+        first = peer(server)
+        second = peer(server)
         with first, second:
             first.write(b"/tool/n", b"1")
             first.transaction()
@@ -119,19 +151,19 @@ def test_transaction_conflicts(server: StoreServer) -> None:
 
 def test_watches(server: StoreServer, core: StoreCore) -> None:
     def work() -> list[tuple[bytes, bytes]]:
-        with Client(unix_socket_path=str(server.socket_path(0))) as client:
+        with peer(server) as client:
             monitor = client.monitor()
             monitor.watch(b"/tool/w", b"token")
             events = monitor.wait()
-            seen = [tuple(next(events))]
+            seen = [next(events)]
             client.write(b"/tool/w/x", b"1")
-            seen.append(tuple(next(events)))
+            seen.append(next(events))
             client.delete(b"/tool")
-            seen.append(tuple(next(events)))
+            seen.append(next(events))
             monitor.watch(b"@releaseDomain", b"r")
-            seen.append(tuple(next(events)))
+            seen.append(next(events))
             core.release(5)
-            seen.append(tuple(next(events)))
+            seen.append(next(events))
             return seen
 
     assert in_thread(work) == [

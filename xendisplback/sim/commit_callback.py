@@ -45,7 +45,9 @@ _prepared: dict[int, SimPreparedCommit] = {}
 _numbers = itertools.count(1)
 
 
-@ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
-def _callback(argument: int | None) -> int:
+def _submit(argument: int | None) -> int:
     commit = _prepared.get(argument or 0)
     return -errno.EBADF if commit is None else commit.submit()
+
+
+_callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(_submit)

@@ -18,7 +18,13 @@ from dataclasses import dataclass
 
 from xendisplback.kms.events import FLIP_COMPLETE
 from xendisplback.protocol.formats import fourcc
-from xendisplback.sim.kms_objects import SimConnector, SimCrtc, SimFramebuffer, SimPlane
+from xendisplback.sim.kms_objects import (
+    PLANE_PROPERTIES,
+    SimConnector,
+    SimCrtc,
+    SimFramebuffer,
+    SimPlane,
+)
 from xendisplback.sim.kms_state import (
     Layout,
     Objects,
@@ -119,8 +125,7 @@ class DisplayDevice:
     def _blank_state(self) -> Values:
         state: Values = {id: {"CRTC_ID": 0} for id in self.objects.connectors}
         state |= {id: {"ACTIVE": 0, "MODE_ID": 0} for id in self.objects.crtcs}
-        names = "FB_ID CRTC_ID CRTC_X CRTC_Y CRTC_W CRTC_H SRC_X SRC_Y SRC_W SRC_H".split()
-        return state | {id: dict.fromkeys(names, 0) for id in self.objects.planes}
+        return state | {id: dict.fromkeys(PLANE_PROPERTIES, 0) for id in self.objects.planes}
 
     def start(self) -> None:
         self._thread.start()

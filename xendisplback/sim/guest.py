@@ -11,7 +11,14 @@ from dataclasses import replace
 
 import trio
 
-from xendisplback.protocol.displif import DbufCreate, DbufDestroy, FbAttach, FbDetach, Request, Response
+from xendisplback.protocol.displif import (
+    DbufCreate,
+    DbufDestroy,
+    FbAttach,
+    FbDetach,
+    Request,
+    Response,
+)
 from xendisplback.protocol.formats import fourcc
 from xendisplback.protocol.layout import PAGE
 from xendisplback.sim.event_channels import EventChannelHandle

@@ -24,9 +24,7 @@ class GuestBuffer:
         self._pages = memory.allocate(count)
         self._directory_pages = memory.allocate(directory_pages(count))
         self.refs = [memory.grant(page, backend_domid) for page in self._pages]
-        self.directory_refs = [
-            memory.grant(page, backend_domid) for page in self._directory_pages
-        ]
+        self.directory_refs = [memory.grant(page, backend_domid) for page in self._directory_pages]
         self._mapping = memory.map_own(self._pages)
         self._directory_mapping = memory.map_own(self._directory_pages)
         self.directory = self._directory_mapping.view()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One connector of a guest: its rings, one request in flight, flips and their events, as xen_drm_front has them."""
+"""One connector of a guest as xen_drm_front has it: rings, one request in flight, flips and their events."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ from xendisplback.sim.pixels import row_to_xrgb
 CONNECTOR_PROPERTIES: Final = frozenset({"CRTC_ID"})
 CRTC_PROPERTIES: Final = frozenset({"ACTIVE", "MODE_ID"})
 PLANE_PROPERTIES: Final = frozenset(
-    "FB_ID CRTC_ID CRTC_X CRTC_Y CRTC_W CRTC_H SRC_X SRC_Y SRC_W SRC_H".split()
+    {"FB_ID", "CRTC_ID", "CRTC_X", "CRTC_Y", "CRTC_W", "CRTC_H"}
+    | {"SRC_X", "SRC_Y", "SRC_W", "SRC_H"}
 )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import errno
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import trio
@@ -70,10 +70,8 @@ class LocalStore(Nodes):
         super().__init__(self._own)
 
     def _deliver(self, path: str, token: str) -> None:
-        try:
+        with suppress(trio.RunFinishedError):
             self._loop.run_sync_soon(self._call_back, token)
-        except trio.RunFinishedError:
-            pass
 
     def _call_back(self, token: str) -> None:
         callback = self._callbacks.get(token)
@@ -98,7 +96,7 @@ class LocalStore(Nodes):
                 return result
 
     @contextmanager
-    def watch(self, path: str, callback: Callable[[], None]) -> Iterator[None]:
+    def watch(self, path: str, callback: Callable[[], None]) -> Generator[None, None, None]:
         """Call ``callback`` soon, and whenever ``path`` or what is below it changes."""
         token = f"local-{next(self._tokens)}"
         self._callbacks[token] = callback

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import trio
 
@@ -41,10 +42,8 @@ class LoopThread:
         if thread is None:
             return
         if self._token is not None:
-            try:
+            with suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(self._scope.cancel)
-            except trio.RunFinishedError:
-                pass
         thread.join()
         if self._error is not None:
             raise self._error

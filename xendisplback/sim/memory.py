@@ -190,7 +190,9 @@ class MachineMemory:
         with self._lock:
             self._mapped[domid] += difference
 
-    def map(self, mapper: int, domid: int, refs: Sequence[int], *, writable: bool) -> SimGrantMapping:
+    def map(
+        self, mapper: int, domid: int, refs: Sequence[int], *, writable: bool
+    ) -> SimGrantMapping:
         """Blocking. Raises HostError EINVAL for what can't be mapped, as gntdev does."""
         memory = self._domains.get(domid)
         pages = None if memory is None else memory.map(mapper, refs, writable=writable)

@@ -33,7 +33,8 @@ def make_mode(size: str, *, preferred: bool = False) -> Mode:
 
 def make_edid() -> bytes:
     """128 bytes with the fixed header, manufacturer "SIM", version 1.4 and a right checksum."""
-    manufacturer = sum((ord(letter) - 64) << shift for letter, shift in zip("SIM", (10, 5, 0)))
+    s, i, m = (ord(letter) - 64 for letter in "SIM")
+    manufacturer = s << 10 | i << 5 | m
     block = bytearray(b"\0\xff\xff\xff\xff\xff\xff\0" + manufacturer.to_bytes(2, "big"))
     block += bytes(8) + b"\x01\x04"
     block = block.ljust(127, b"\0")

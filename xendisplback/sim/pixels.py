@@ -47,9 +47,7 @@ def _widen(value: int, bits: int) -> int:
 def _table(name: str) -> list[bytes]:
     red, green, blue = _FIELDS_16[name]
     return [
-        bytes(
-            _widen(value >> shift & (1 << bits) - 1, bits) for shift, bits in (blue, green, red)
-        )
+        bytes(_widen(value >> shift & (1 << bits) - 1, bits) for shift, bits in (blue, green, red))
         + b"\0"
         for value in range(1 << 16)
     ]

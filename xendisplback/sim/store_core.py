@@ -217,7 +217,7 @@ class Session:
             raise StoreError(errno.EACCES)
 
     def fire(self, change: Change) -> None:
-        """Tell this session's watches. Called under the core's lock. A guest learns nothing that it may not read."""
+        """Tell this session's watches, but a guest nothing that it may not read. Under the core's lock."""
         if self.domid != DOM0 and change.node and not change.node.allows(self.domid, READ):
             return
         path = change.path

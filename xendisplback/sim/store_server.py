@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -87,7 +88,9 @@ HANDLERS: dict[int, Handler] = {
     12: _done(lambda session, tx, words: session.mkdir(words[0], tx)),
     13: _done(lambda session, tx, words: session.remove(words[0], tx)),
     14: _done(lambda session, tx, words: session.set_permissions(words[0], words[1:], tx)),
-    17: lambda session, tx, words, _: b"T\0" if session.is_introduced(_number(words[0])) else b"F\0",
+    17: lambda session, tx, words, _: (
+        b"T\0" if session.is_introduced(_number(words[0])) else b"F\0"
+    ),
     21: _done(lambda session, tx, words: session.reset_watches()),
     22: _directory_part,
 }
@@ -108,10 +111,8 @@ class _Peer:
         # Any thread. Made bytes here and queued by the loop, so that events keep the order of the changes.
         payload = f"{path}\0{token}\0".encode()
         packet = HEADER.pack(WATCH_EVENT, 0, 0, len(payload)) + payload
-        try:
+        with suppress(trio.RunFinishedError):
             self._token.run_sync_soon(self._send, packet)
-        except trio.RunFinishedError:
-            pass
 
     def _send(self, packet: bytes) -> None:
         self._out += packet
