@@ -31,7 +31,7 @@ from xendisplback.errors import HostError
 from xendisplback.kms.atomic import AtomicReq
 from xendisplback.kms.card import Card
 from xendisplback.kms.device import Device
-from xendisplback.kms.dumb import DumbBuffer
+from xendisplback.kms.dumb import DumbBuffer, DumbFramebuffer
 from xendisplback.kms.framebuffer import Geometry
 from xendisplback.kms.mode import Mode
 from xendisplback.kms.properties import Properties, PropertyTables
@@ -151,7 +151,8 @@ def light(card: host.Card, seed: int, report: Report) -> list[Screen]:
         if not connector.connected or connector.id not in crtcs:
             continue
         crtc = crtcs[connector.id]
-        mode = next((m for m in connector.modes if m.preferred), connector.modes[0])
+        # Small first: every pixel is drawn by Python, and QEMU's TCG is slow.
+        mode = min(connector.modes, key=lambda m: (m.hdisplay > 1280, not m.preferred))
         backs = [card.dumb_framebuffer(mode.hdisplay, mode.vdisplay, XR24) for _ in range(2)]
         zeroed = all(not any(ctypes.string_at(fb.address, fb.size)) for fb in backs)
         report.check(f"{connector.name} dumb buffers are zeroed", zeroed)
@@ -274,6 +275,24 @@ def check_import(card: Card, reader: Reader, screen: Screen, report: Report) -> 
     back.commit()
     second.close()
     buffer.close()
+
+
+def check_leaving_on_screen(screen: Screen, reader: Reader, report: Report) -> None:
+    extra = screen.card.dumb_framebuffer(screen.mode.hdisplay, screen.mode.vdisplay, XR24)
+    assert isinstance(extra, DumbFramebuffer)
+    shown = screen.card.atomic()
+    shown.add(screen.plane, {"FB_ID": extra.id})
+    shown.commit()
+    try:
+        extra.leave_on_screen()
+    except HostError as error:
+        print(f"NOTE {error}", flush=True)
+    left = reader.value(screen.plane.id, "FB_ID") == extra.id
+    report.check("a framebuffer can be left on screen, or nothing happens", left)
+    back = screen.card.atomic()
+    back.add(screen.plane, {"FB_ID": screen.framebuffers[0].id})
+    back.commit()
+    extra.close()
 
 
 def check_buffers_come_and_go(card: Card, report: Report) -> None:
@@ -406,6 +425,7 @@ def main() -> int:
         hold(screen, 1 + index)
     check_refusals(card, screens[0], report)
     check_import(card, reader, screens[0], report)
+    check_leaving_on_screen(screens[0], reader, report)
     check_buffers_come_and_go(card, report)
     for screen in screens:
         screen.close()

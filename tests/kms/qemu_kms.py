@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Runs on_device.py inside QEMU (TCG, no Xen) on real KMS drivers, and compares QEMU's screen.
 
-    python tests/kms/qemu_kms.py [virtio-gpu bochs cirrus qxl vkms]
+    python tests/kms/qemu_kms.py [virtio-gpu virtio-gpu-2 bochs cirrus qxl vkms]
 
 Debian's stock kernel and a small root, both fetched by apt's tools into a cache; the package and
 its Python dependencies are those of the running interpreter, which must be Debian 12's 3.11. Needs
@@ -34,12 +34,17 @@ class Driver:
     module: str
     device: str | None
     """QEMU's; None: nothing that QEMU could show."""
+    kernel_option: str = ""
     unplugs: bool = True
     """Whether its calls fail once it is unbound."""
 
 
 DRIVERS = {
     "virtio-gpu": Driver("virtio_gpu", "virtio-gpu-pci"),
+    # No user's window tells QEMU that the second head is there: the kernel is told.
+    "virtio-gpu-2": Driver(
+        "virtio_gpu", "virtio-gpu-pci,max_outputs=2", "video=Virtual-2:800x600e"
+    ),
     "bochs": Driver("bochs", "bochs-display"),
     "cirrus": Driver("cirrus", "cirrus-vga"),
     # Linux 6.1's qxl goes on after unbinding, and refuses flips with EINVAL.
@@ -66,7 +71,7 @@ exec </dev/ttyS0 >/dev/ttyS0 2>&1
 argument() { sed -n "s/.*xdb.$1=\\([^ ]*\\).*/\\1/p" /proc/cmdline | tr , ' '; }
 modprobe vgem && python3 /python/on_device.py --no-kms /dev/dri/card0; modprobe -r vgem
 modprobe virtio_pci
-if [ "$(argument module)" = vkms ]; then modprobe drm_shmem_helper; insmod /python/vkms.ko
+if [ "$(argument module)" = vkms ]; then modprobe -a drm_kms_helper drm_shmem_helper; insmod /python/vkms.ko
 else modprobe "$(argument module)"; fi
 for i in 1 2 3 4 5 6 7 8 9 10; do [ -e /dev/dri/card0 ] && break; sleep 1; done
 python3 /python/on_device.py /dev/dri/card0 $(argument options)
@@ -130,14 +135,17 @@ def pack_ours(directory: Path) -> Path:
     return directory / "ours.cpio"
 
 
-def screendump(monitor: Path, file: Path) -> tuple[int, int, bytes]:
-    """Width, height and RGB of QEMU's screen."""
+def screendump(monitor: Path, file: Path, head: int) -> tuple[int, int, bytes]:
+    """Width, height and RGB of one screen of QEMU's."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(monitor))
         stream = connection.makefile("rw")
         for command in (
             {"execute": "qmp_capabilities"},
-            {"execute": "screendump", "arguments": {"filename": str(file)}},
+            {
+                "execute": "screendump",
+                "arguments": {"filename": str(file), "device": "gpu", "head": head},
+            },
         ):
             stream.write(json.dumps(command) + "\n")
             stream.flush()
@@ -159,7 +167,7 @@ def compare(monitor: Path, file: Path, held: list[str]) -> str:
         expected[channel::3] = xrgb[2 - channel :: 4]
     deadline, verdict = time.monotonic() + 3, ""
     while time.monotonic() < deadline:
-        found = screendump(monitor, file)
+        found = screendump(monitor, file, int(name.rsplit("-", 1)[1]) - 1)
         if found == (width, height, bytes(expected)):
             return f"PASS {name} {width}x{height} seed {seed}: screendump is pixel-exact"
         if found[:2] != (width, height):
@@ -181,12 +189,13 @@ def run_driver(name: str, kernel: Path, images: list[Path], directory: Path) -> 
     command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"]
     command += ["-m", "1536", "-nodefaults", "-display", "none", "-vga", "none", "-no-reboot"]
     command += ["-serial", "stdio", "-qmp", f"unix:{monitor},server=on,wait=off"]
-    command += ["-device", driver.device] if driver.device else []
+    command += ["-device", f"{driver.device},id=gpu"] if driver.device else []
     options = ("--hold,4" if driver.device else "--hold,0") + (
         ",--unplug" if driver.unplugs else ""
     )
     command += ["-kernel", str(kernel), "-initrd", str(initrd), "-append"]
     command += [f"console=ttyS0 quiet panic=-1 xdb.module={driver.module} xdb.options={options}"]
+    command[-1] += f" {driver.kernel_option}"
     print(f"=== {name}", flush=True)
     begin, passed, ended = time.monotonic(), 0, False
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as qemu:

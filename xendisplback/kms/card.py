@@ -56,7 +56,7 @@ class Card:
         crtc_ids, _ = self._resources()
         if not crtc_ids:
             raise NoKms(
-                f"no KMS: {device.driver} has no display", path=device.path, hint="it only renders"
+                f"no KMS: {device.driver} has no displays", path=device.path, hint="it only renders"
             )
         device.become_master()
         self._require_capabilities()
@@ -100,7 +100,8 @@ class Card:
         found = device.lib.drmModeGetResources(device.fd)
         if not found:
             number = device.ffi.errno
-            error = device.failure(f"no KMS: {device.driver}", "drmModeGetResources", number)
+            message = f"no KMS: {device.driver} has no displays"
+            error = device.failure(message, "drmModeGetResources", number)
             raise NoKms(error.message, call=error.call, path=error.path, errno=number)
         try:
             return (

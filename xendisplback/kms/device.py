@@ -69,13 +69,15 @@ class Device:
     def check(self, result: int, call: str, message: str | None = None) -> None:
         """Raises HostError unless ``result`` is 0."""
         if result != 0:
-            number = -result if result < -1 else self.ffi.errno
-            raise self.failure(message or f"{self.driver} refused", call, number)
+            raise self.failure(message or f"{self.driver} refused", call, self._errno(result))
 
     def check_release(self, result: int, call: str) -> None:
         """Like :meth:`check`, but a device that is gone has nothing left to release."""
-        if result != 0 and self.ffi.errno not in GONE:
+        if result != 0 and self._errno(result) not in GONE:
             self.check(result, call)
+
+    def _errno(self, result: int) -> int:
+        return -result if result < -1 else self.ffi.errno
 
     @contextmanager
     def fetched(self, pointer: T, free: Callable[[T], None], call: str) -> Generator[T, None, None]:

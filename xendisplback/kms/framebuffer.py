@@ -80,22 +80,29 @@ class Framebuffer:
     def format(self) -> int:
         return self.geometry.format
 
-    def close(self, *, keep_on_screen: bool = False) -> None:
+    def close(self) -> None:
         """RmFB, which blanks what shows it; then the buffer. Idempotent. Blocking.
 
-        ``keep_on_screen`` uses CLOSEFB instead: what shows it goes on until it shows something
-        else. Raises HostError, also where libdrm (2.4.124) or the kernel (6.8) is too old for
-        CLOSEFB; on a device that is gone there is nothing to do.
+        Raises HostError, but not on a device that is gone.
         """
         if not self._open:
             return
         self._open = False
         device = self._device
         try:
-            if keep_on_screen:
-                result = device.lib.xdb_close_fb(device.fd, self.id)
-                device.check_release(result, "DRM_IOCTL_MODE_CLOSEFB")
-            else:
-                device.check_release(device.lib.drmModeRmFB(device.fd, self.id), "drmModeRmFB")
+            device.check_release(device.lib.drmModeRmFB(device.fd, self.id), "drmModeRmFB")
         finally:
+            self._buffer.close()
+
+    def leave_on_screen(self) -> None:
+        """Like :meth:`close`, but what shows it goes on until it shows something else (CLOSEFB).
+
+        Raises HostError with nothing closed where libdrm (before 2.4.124, when this was built) or
+        the kernel (before 6.8) is too old for it.
+        """
+        if self._open:
+            device = self._device
+            result = device.lib.xdb_close_fb(device.fd, self.id)
+            device.check_release(result, "DRM_IOCTL_MODE_CLOSEFB")
+            self._open = False
             self._buffer.close()
