@@ -9,7 +9,7 @@ leaves open whether the store obeyed; it leaks nothing there.
 from __future__ import annotations
 
 import errno
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
@@ -205,7 +205,7 @@ class XenStore(_Nodes):
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, path: str | None = None) -> AsyncIterator[XenStore]:
+    async def connect(cls, path: str | None = None) -> AsyncGenerator[XenStore]:
         """A connection for the length of the block.
 
         ``path``: xenstored's socket or the kernel's device; None takes $XENSTORED_PATH, or else
@@ -221,12 +221,13 @@ class XenStore(_Nodes):
                     yield cls(link, 0)
                 finally:
                     link.close("the connection to XenStore was ended")
-                    nursery.cancel_scope.shield = True
                     nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             # The link raises nothing, so this is the caller's one exception, in the wrapping of a
-            # nursery that the caller does not see.
-            raise group.exceptions[0] from group.exceptions[0].__cause__
+            # nursery that the caller does not see, perhaps beside a cancellation.
+            errors = [e for e in group.exceptions if not isinstance(e, trio.Cancelled)]
+            error = (errors or group.exceptions)[0]
+            raise error from error.__cause__
         finally:
             transport.close()
 
@@ -249,7 +250,7 @@ class XenStore(_Nodes):
         raise StoreError.of(Operation.TRANSACTION_END, None, errno.EAGAIN)
 
     @asynccontextmanager
-    async def watch(self, path: str) -> AsyncIterator[Watch]:
+    async def watch(self, path: str) -> AsyncGenerator[Watch]:
         """Within the block: changes of ``path`` and all below it.
 
         ``path`` may be ``@introduceDomain`` or ``@releaseDomain``.
@@ -305,7 +306,8 @@ class XenStore(_Nodes):
             try:
                 await self._link.wait(request)
             except trio.Cancelled:
-                with trio.move_on_after(COMMIT_SECONDS, shield=True):
+                with trio.move_on_after(COMMIT_SECONDS) as scope:
+                    scope.shield = True
                     await self._link.wait(request)
                     return True
                 raise

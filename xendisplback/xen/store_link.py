@@ -18,7 +18,7 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -142,7 +142,7 @@ class Link:
             request.on_late_reply = on_reply
 
     @contextmanager
-    def subscribe(self, sink: EventSink) -> Iterator[str]:
+    def subscribe(self, sink: EventSink) -> Generator[str]:
         """A token, never used before; its events go to ``sink`` while in the block."""
         self._last_token += 1
         token = str(self._last_token)

@@ -3,10 +3,9 @@
 
 The only file that imports pyxs. Taken from it: operation numbers, packets, the checks of paths and
 permissions, the numbers of errors. Put right here, each where it is used: pyxs lacks
-XS_DIRECTORY_PART, takes a trailing newline or NUL for part of a path, never applies the limit on
-relative paths, and makes 0 of an error name that errno lacks. Its counter of request ids, which
-outgrows the wire's 32 bits, and its client's check of values (neither empty nor beyond ASCII, both
-of which XenStore allows) are not used.
+XS_DIRECTORY_PART, takes a trailing newline or NUL for part of a path, and makes 0 of an error name
+that errno lacks. Its counter of request ids, which outgrows the wire's 32 bits, and its client's
+check of values (neither empty nor beyond ASCII, both of which XenStore allows) are not used.
 """
 
 from __future__ import annotations
@@ -32,9 +31,6 @@ MAX_PAYLOAD = 4096
 MAX_REQUEST_PAYLOAD = MAX_PAYLOAD - _HEADER.size
 """What fits through /dev/xen/xenbus, whose buffer holds the header too (xenbus_dev_frontend.c)."""
 
-MAX_ABSOLUTE_PATH = 3072
-MAX_RELATIVE_PATH = 2048
-
 
 class Operation(IntEnum):
     """``enum xsd_sockmsg_type``, as far as a backend needs it."""
@@ -54,7 +50,7 @@ class Operation(IntEnum):
     WATCH_EVENT = Op.WATCH_EVENT
     ERROR = Op.ERROR
     IS_DOMAIN_INTRODUCED = Op.IS_DOMAIN_INTRODUCED
-    DIRECTORY_PART = 20
+    DIRECTORY_PART = 22
 
 
 class WireError(Exception):
@@ -127,9 +123,8 @@ def encode_watch_path(path: str) -> bytes:
 
 
 def _checked(path: str, check: PathCheck) -> bytes:
-    limit = MAX_ABSOLUTE_PATH if path.startswith("/") else MAX_RELATIVE_PATH
     try:
-        if _UNSEEN_BY_PYXS.search(path) or len(path) > limit:
+        if _UNSEEN_BY_PYXS.search(path):
             raise InvalidPath(path.encode())
         return check(path.encode("ascii")) + b"\0"
     except (InvalidPath, UnicodeEncodeError):
