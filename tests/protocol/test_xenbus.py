@@ -37,10 +37,11 @@ def live(
     actions: list[Action] = []
     for sight in seen:
         step: Step | None
-        if sight == TIMEOUT:
+        if isinstance(sight, str):
+            assert sight == TIMEOUT
             step = TIMEOUTS[phase][1]
         else:
-            observed = sight if isinstance(sight, Observed) else Observed(S(sight), online=True)
+            observed = sight if isinstance(sight, Observed) else Observed(sight, online=True)
             step = decide(phase, observed)
         if step is not None:
             actions += step.actions
