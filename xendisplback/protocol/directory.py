@@ -46,9 +46,7 @@ class DirectoryWalk:
         following, *refs = _PAGE.unpack(page)
         for ref in refs[: self._pages - len(self._grefs)]:
             self._grefs.append(self._use(ref, "a buffer page's reference"))
-        self.next_page = (
-            self._directory(following) if len(self._grefs) < self._pages else None
-        )
+        self.next_page = self._directory(following) if len(self._grefs) < self._pages else None
 
     def _directory(self, ref: int) -> int:
         return self._use(ref, f"the directory page after {len(self._grefs)} references")

@@ -182,9 +182,7 @@ def _parse_create(slot: bytes, request_id: int, version: int) -> DbufCreate:
     if flags & ~REQ_ALLOC:
         raise RequestError(Status.EINVAL, f"DBUF_CREATE: unknown flags {flags:#x}")
     # Linux says no version, hence 1, and sets data_ofs for imported buffers all the same.
-    return DbufCreate(
-        request_id, cookie, width, height, bpp, buffer_sz, flags, directory, data_ofs
-    )
+    return DbufCreate(request_id, cookie, width, height, bpp, buffer_sz, flags, directory, data_ofs)
 
 
 def _valid(cookie: int, name: str) -> int:

@@ -74,9 +74,7 @@ def frame_layout(create: DbufCreate, attach: FbAttach) -> FrameLayout:
     _check_sides("FB_ATTACH", attach.width, attach.height)
     row = attach.width * fmt.bytes_per_pixel
     if create.width:
-        pitch = _infer_pitch(
-            "FB_ATTACH", create, create.width * create.bpp // 8, create.height
-        )
+        pitch = _infer_pitch("FB_ATTACH", create, create.width * create.bpp // 8, create.height)
         if row > pitch:
             raise _invalid(f"FB_ATTACH: a row of {row} bytes in a buffer with rows of {pitch}")
     else:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import itertools
+import threading
 
 from xendisplback.sim.device import DisplayDevice
 from xendisplback.sim.kms_state import Layout, Refused
@@ -43,9 +44,15 @@ class SimPreparedCommit:
 _prepared: dict[int, SimPreparedCommit] = {}
 """By the argument that C passes. Global like the C function itself, which must outlive every thread's call."""
 _numbers = itertools.count(1)
+_thread = threading.local()
 
 
 def _submit(argument: int | None) -> int:
+    if not hasattr(_thread, "known"):
+        # Python would make its state of a C thread anew at each call, at three system calls; the ioctl that
+        # this stands for makes one. Held once more, the state stays as long as the thread.
+        ctypes.pythonapi.PyGILState_Ensure()
+        _thread.known = True
     commit = _prepared.get(argument or 0)
     return -errno.EBADF if commit is None else commit.submit()
 

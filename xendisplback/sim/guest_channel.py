@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -146,12 +147,12 @@ class Display:
     async def flip(self, fb: GuestFramebuffer) -> FlipTimes:
         """PG_FLIP, its response, its event. Raises GuestError, ETIMEDOUT without the event too."""
         with trio.CancelScope(deadline=trio.current_time() + FRAME_DONE_SECONDS) as scope:
-            sent = trio.current_time()
+            sent = time.monotonic()
             await self.send_flip(fb.cookie)
-            answered = trio.current_time()
+            answered = time.monotonic()
             await self._frame_done.wait()
             self.flips += 1
-            times = FlipTimes(sent, answered, trio.current_time())
+            times = FlipTimes(sent, answered, time.monotonic())
             self.times.append(times)
             return times
         assert scope.cancelled_caught

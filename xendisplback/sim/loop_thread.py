@@ -38,15 +38,22 @@ class LoopThread:
 
     def stop(self) -> None:
         """Cancels ``main`` and joins the thread. Idempotent. Raises what went wrong in it."""
-        thread, self._thread = self._thread, None
-        if thread is None:
-            return
+        self.call_soon(self._scope.cancel)
+        self.join()
+
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """Call ``function`` in the loop; nothing happens if it has ended."""
         if self._token is not None:
             with suppress(trio.RunFinishedError):
-                self._token.run_sync_soon(self._scope.cancel)
-        thread.join()
-        if self._error is not None:
-            raise self._error
+                self._token.run_sync_soon(function)
+
+    def join(self) -> None:
+        """Until ``main`` has ended by itself. Raises what went wrong in it."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join()
+            if self._error is not None:
+                raise self._error
 
     def _enter(self) -> None:
         self.native_id = threading.get_native_id()
