@@ -29,7 +29,10 @@ class Commit:
     """A prepared commit that calls Python."""
 
     def __init__(self, submit: Callable[[], int]) -> None:
-        self._callback = SUBMIT(lambda argument: submit() if argument == 42 else -errno.EINVAL)
+        def call(argument: int) -> int:
+            return submit() if argument == 42 else -errno.EINVAL
+
+        self._callback = SUBMIT(call)
         self.function = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
         self.argument = 42
 
@@ -114,8 +117,13 @@ def test_memory_that_vanished_ends_the_copy_not_the_process(copier: Copier) -> N
     source, memory = Memory(65536), vanishing_memory()
     target = ctypes.addressof(ctypes.c_char.from_buffer(memory))
     submitted: list[int] = []
+
+    def submit() -> int:
+        submitted.append(1)
+        return 0
+
     for _ in range(3):
-        copier.start(job(source, target), Commit(lambda: submitted.append(1) or 0))
+        copier.start(job(source, target), Commit(submit))
         assert readable(copier, 5)
         assert copier.result() == -errno.EFAULT
     assert not submitted

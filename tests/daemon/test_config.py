@@ -31,7 +31,7 @@ def test_the_example_documents_every_key_with_its_default() -> None:
 
 
 def test_an_unknown_key_is_named_with_the_nearest_known_one(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="'refesh-rate'.*'refresh-rate'"):
+    with pytest.raises(ConfigError, match=r"'refesh-rate'.*'refresh-rate'"):
         load(tmp_path, "refesh-rate = 5")
 
 

@@ -13,9 +13,9 @@ import trio
 from xendisplback.daemon.config import Config
 from xendisplback.daemon.service import Service
 from xendisplback.sim.device import DisplayDevice
+from xendisplback.sim.domain import Domain
 from xendisplback.sim.guest import Guest
 from xendisplback.sim.host import SimHost
-from xendisplback.sim.domain import Domain
 
 TEST_SECONDS = 20.0
 

@@ -25,7 +25,7 @@ class ConfigError(HostError):
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     log_level: Literal["error", "warning", "info", "debug"] = "info"
     cards: list[str] = []
-    """Which cards to use: ``/dev/dri/card0`` or ``driver:NAME``; empty: every card with KMS."""
+    """Which cards to use: a path, ``driver:NAME``, ``connector:NAME``; empty: every card with KMS."""
     refresh_rate: Annotated[float, msgspec.Meta(ge=0, le=240)] = 30.0
     """Hz at which a picture is copied again while its guest does not flip; 0: never."""
 

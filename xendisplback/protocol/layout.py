@@ -20,7 +20,7 @@ MAX_PAGES: Final = 16384
 MAX_SIDE: Final = 16384
 """Pixels; the kernel's own limit for a framebuffer's sides is no larger on any card with KMS."""
 ALIGNMENTS: Final = (4, 8, 16, 32, 64, 128, 256)
-"""What frontends round a pitch up to: none up to Linux 6.1, 8 later, others allow for other frontends."""
+"""What a pitch may be rounded up to, bytes."""
 
 
 def pages_needed(size: int) -> int:
@@ -89,16 +89,34 @@ def frame_layout(create: DbufCreate, attach: FbAttach) -> FrameLayout:
 
 
 def _infer_pitch(operation: str, create: DbufCreate, row: int, height: int) -> int:
-    """The smallest pitch that explains buffer_sz: exactly, or rounded up to whole pages."""
+    """The pitch that explains buffer_sz.
+
+    Rounding to whole pages can hide the padding of up to 511 rows, so the frontends that are known come first:
+    Linux up to 6.1 (no padding, no rounding), later ones (8 bytes, whole pages).
+    """
     size = create.buffer_sz
+
+    def padded(alignment: int) -> int:
+        return -(-row // alignment) * alignment
+
+    if row * height == size:
+        return row
+    if _whole_pages(padded(8) * height) == size:
+        return padded(8)
+    for alignment in ALIGNMENTS:
+        if padded(alignment) * height == size:
+            return padded(alignment)
     for alignment in (1, *ALIGNMENTS):
-        pitch = -(-row // alignment) * alignment
-        if size in (pitch * height, pages_needed(pitch * height) * PAGE):
-            return pitch
+        if _whole_pages(padded(alignment) * height) == size:
+            return padded(alignment)
     raise _invalid(
         f"{operation}: buffer_sz {size} is not what {height} rows of {row} bytes need"
         f" ({row * height}), nor with rows aligned to 4 to 256 bytes"
     )
+
+
+def _whole_pages(size: int) -> int:
+    return pages_needed(size) * PAGE
 
 
 def _check_sides(operation: str, width: int, height: int) -> None:

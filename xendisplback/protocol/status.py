@@ -12,7 +12,6 @@ class Status(IntEnum):
     EPERM = 1
     ENOENT = 2
     ESRCH = 3
-    EINTR = 4
     EIO = 5
     ENXIO = 6
     E2BIG = 7
@@ -47,7 +46,6 @@ class Status(IntEnum):
     EBADMSG = 74
     EOVERFLOW = 75
     EILSEQ = 84
-    ERESTART = 85
     ENOTSOCK = 88
     EMSGSIZE = 90
     EOPNOTSUPP = 95

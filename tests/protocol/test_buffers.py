@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Directories and layouts: whatever a guest writes, every byte that is read lies in what it granted."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xendisplback.protocol.directory import (
+    REFS_PER_PAGE,
+    DirectoryWalk,
+    directory_pages,
+    encode_directory,
+)
+from xendisplback.protocol.displif import REQ_ALLOC, DbufCreate, FbAttach
+from xendisplback.protocol.errors import RequestError
+from xendisplback.protocol.formats import FORMATS, Format, fourcc, fourcc_name, plain
+from xendisplback.protocol.layout import (
+    ALIGNMENTS,
+    MAX_PAGES,
+    PAGE,
+    FrameLayout,
+    check_create,
+    frame_layout,
+    pages_needed,
+)
+from xendisplback.protocol.status import Status
+
+u32 = st.integers(0, 0xFFFFFFFF)
+
+
+def walk(first: int, pages: int, memory: dict[int, bytes]) -> list[int]:
+    """The references found, with a bound on the pages looked at."""
+    directory = DirectoryWalk(first, pages)
+    looked = 0
+    while directory.next_page is not None:
+        looked += 1
+        assert looked <= directory_pages(pages)
+        directory.feed(memory[directory.next_page])
+    return list(directory.grefs)
+
+
+@given(st.integers(1, 5000))
+def test_a_frontend_s_directory_is_read_in_order(pages: int) -> None:
+    refs = list(range(100_000, 100_000 + pages))
+    chain = list(range(1, 1 + directory_pages(pages)))
+    memory = dict(zip(chain, encode_directory(chain, refs), strict=True))
+    assert walk(chain[0], pages, memory) == refs
+
+
+@given(
+    first=st.integers(0, 5),
+    pages=st.integers(1, 3 * REFS_PER_PAGE),
+    following=st.lists(st.integers(0, 5), min_size=5, max_size=5),
+    entry=st.tuples(st.integers(0, 2), st.integers(0, REFS_PER_PAGE - 1), u32),
+)
+def test_any_chain_gives_exactly_the_pages_or_einval(
+    first: int, pages: int, following: list[int], entry: tuple[int, int, int]
+) -> None:
+    memory: dict[int, bytes] = {}
+    for number in range(1, 6):
+        refs = list(range(number * 10_000, number * 10_000 + REFS_PER_PAGE))
+        if entry[0] + 1 == number:
+            refs[entry[1]] = entry[2]
+        memory[number] = struct.pack("<1024I", following[number - 1], *refs)
+    try:
+        found = walk(first, pages, memory)
+    except RequestError as error:
+        assert error.status is Status.EINVAL
+    else:
+        assert len(found) == pages == len(set(found))
+        assert 0 not in found
+
+
+@pytest.mark.parametrize(
+    ("memory", "named"),
+    [
+        ({1: struct.pack("<1024I", 1, *range(10, 1033))}, "1, is used twice"),
+        ({1: struct.pack("<1024I", 0, *range(10, 1033))}, "is 0"),
+        ({1: struct.pack("<1024I", 2, *[7] * 1023)}, "7, is used twice"),
+        ({1: struct.pack("<1024I", 2, 7, *[0] * 1022)}, "is 0"),
+    ],
+)
+def test_what_is_wrong_with_a_directory_is_named(memory: dict[int, bytes], named: str) -> None:
+    with pytest.raises(RequestError, match=named):
+        walk(1, 2000, memory)
+
+
+def create(
+    width: int, height: int, bpp: int, size: int, ofs: int = 0, flags: int = 0, ref: int = 8
+) -> DbufCreate:
+    return DbufCreate(1, 1, width, height, bpp, size, flags, ref, ofs)
+
+
+formats = st.sampled_from(list(FORMATS.values()))
+
+
+def laid_out(
+    width: int, height: int, fmt: Format, pitch: int, whole_pages: bool, imported: bool
+) -> FrameLayout:
+    """What is made of the buffer of a frontend that uses ``pitch``."""
+    size = pitch * height
+    if whole_pages:
+        size = pages_needed(size) * PAGE
+    bits = 8 * fmt.bytes_per_pixel
+    request = create(0, 0, 0, size) if imported else create(width, height, bits, size)
+    assert check_create(request) == pages_needed(size)
+    return frame_layout(request, FbAttach(1, 1, 2, width, height, fmt.fourcc))
+
+
+@given(st.integers(1, 4095), st.integers(1, 2047), formats, st.booleans(), st.booleans())
+def test_the_pitch_of_every_linux_frontend_is_found(
+    width: int, height: int, fmt: Format, newer: bool, imported: bool
+) -> None:
+    row = width * fmt.bytes_per_pixel
+    pitch = -(-row // 8) * 8 if newer else row
+    assert laid_out(width, height, fmt, pitch, newer, imported).pitch == pitch
+
+
+@given(
+    st.integers(1, 4095),
+    st.integers(512, 2047),
+    formats,
+    st.sampled_from(ALIGNMENTS),
+    st.booleans(),
+)
+def test_from_512_rows_on_every_frontend_s_pitch_is_found(
+    width: int, height: int, fmt: Format, alignment: int, whole_pages: bool
+) -> None:
+    """Below, or with less than 8 bytes of padding, rounding to pages can hide it."""
+    row = width * fmt.bytes_per_pixel
+    pitch = -(-row // alignment) * alignment
+    if alignment < 8 and whole_pages:
+        return
+    found = laid_out(width, height, fmt, pitch, whole_pages, False).pitch
+    assert found == pitch
+
+
+@given(u32, u32, u32, u32, u32, u32, u32, st.sampled_from(list(FORMATS)), u32)
+def test_no_numbers_make_a_layout_that_leaves_the_buffer(
+    width: int,
+    height: int,
+    bpp: int,
+    size: int,
+    ofs: int,
+    fb_width: int,
+    fb_height: int,
+    code: int,
+    flags: int,
+) -> None:
+    request = create(width, height, bpp, size, ofs, flags & REQ_ALLOC)
+    try:
+        pages = check_create(request)
+        layout = frame_layout(request, FbAttach(1, 1, 2, fb_width, fb_height, code))
+    except RequestError as error:
+        assert error.status is Status.EINVAL
+        return
+    end = layout.offset + layout.pitch * (layout.height - 1)
+    assert end + layout.width * layout.format.bytes_per_pixel <= size <= pages * PAGE
+
+
+@pytest.mark.parametrize(
+    ("request_", "named"),
+    [
+        (create(8, 8, 32, 0), "buffer_sz 0"),
+        (create(8, 8, 32, MAX_PAGES * PAGE + 1), str(MAX_PAGES * PAGE)),
+        (create(8, 8, 32, 256, ref=0), "gref_directory is 0"),
+        (create(0, 0, 0, 8192, 4096), "data_ofs 4096"),
+        (create(0, 0, 0, 8192, 8, REQ_ALLOC), "with REQ_ALLOC"),
+        (create(0, 8, 32, 256), "0x8"),
+        (create(8, 20000, 32, 256), "8x20000"),
+        (create(8, 8, 12, 256), "bpp 12"),
+        (create(8, 8, 32, 255), "buffer_sz 255"),
+        (create(800, 600, 32, 4096), "buffer_sz 4096"),
+    ],
+)
+def test_a_bad_create_is_refused_by_name(request_: DbufCreate, named: str) -> None:
+    with pytest.raises(RequestError, match=named):
+        check_create(request_)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "code", "named"),
+    [
+        (8, 8, fourcc("NV12"), "NV12 is unknown"),
+        (8, 8, 0x01020304, "0x01020304 is unknown"),
+        (9, 8, fourcc("XR24"), "a row of 36"),
+        (8, 9, fourcc("XR24"), "needs 288 bytes"),
+        (0, 8, fourcc("XR24"), "0x8"),
+    ],
+)
+def test_a_bad_attach_is_refused_by_name(width: int, height: int, code: int, named: str) -> None:
+    with pytest.raises(RequestError, match=named):
+        frame_layout(create(8, 8, 32, 256), FbAttach(1, 1, 2, width, height, code))
+
+
+def test_an_imported_picture_must_end_inside_the_buffer_with_its_offset() -> None:
+    request = create(0, 0, 0, 256, 16)
+    with pytest.raises(RequestError, match="needs 272 bytes"):
+        frame_layout(request, FbAttach(1, 1, 2, 8, 8, fourcc("XR24")))
+
+
+def test_format_names() -> None:
+    assert fourcc_name(fourcc("XR24")) == "XR24"
+    assert fourcc_name(0) == "0x00000000"
+    assert plain(FORMATS[fourcc("AR12")]).name == "XR12"
+    assert plain(FORMATS[fourcc("RG16")]).name == "RG16"
