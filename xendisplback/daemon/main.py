@@ -39,7 +39,7 @@ def run(config_path: Path | None, host: Host) -> int:
     gc.freeze()
     code = 0
     try:
-        trio.run(_run, Service(config, host), config_path)
+        trio.run(run_service, Service(config, host), config_path)
     except* HostError as group:
         code = 1
         for line in dict.fromkeys(str(error) for error in leaves(group)):
@@ -47,7 +47,7 @@ def run(config_path: Path | None, host: Host) -> int:
     return code
 
 
-async def _run(service: Service, config_path: Path | None) -> None:
+async def run_service(service: Service, config_path: Path | None) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_obey_signals, service, config_path)
         await service.run()

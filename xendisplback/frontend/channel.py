@@ -134,13 +134,13 @@ class Channel:
     def flip_shown(self) -> None:
         """The flip is on screen. Runs in the card's task: what goes wrong here is this guest's alone."""
         try:
-            self.times.flips += 1
             self.times.show += time.perf_counter_ns() - self._answered
             self.send_flip_event(self._flip_cookie)
         except Exception as error:
             self._fail(error)
 
     def send_flip_event(self, fb_cookie: int) -> None:
+        self.times.flips += 1
         if self._event_ring.send(fb_cookie):
             self._events.notify(self.event_port.port)
         else:

@@ -7,6 +7,7 @@ import logging
 
 import trio
 
+from xendisplback.errors import HostError, leaves
 from xendisplback.frontend.device import Device
 from xendisplback.frontend.lifecycle import Frontend
 from xendisplback.host import GrantTable, Host
@@ -106,6 +107,9 @@ class Discovery:
         except* StoreClosed:
             # Our own watch tells the daemon; nothing can be said to this guest any more.
             pass
+        except* HostError as group:
+            for error in leaves(group):
+                logger.error("%s: %s", frontend.device, error)
         except* Exception:
             logger.exception("%s: fault in xendisplback, please report it", frontend.device)
         finally:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,8 @@ class Gnttab:
     def __init__(self) -> None:
         """Raises HostError: no Xen, no permission."""
         self.xen = load_xen()
+        self._lock = threading.Lock()
+        self._mapping = 0
         # The library logs to stderr what it can't open; look first, and say it once.
         if not os.access(GNTDEV, os.R_OK | os.W_OK):
             number = errno.EACCES if os.path.exists(GNTDEV) else errno.ENOENT
@@ -56,9 +59,15 @@ class Gnttab:
     def map(self, domid: int, refs: Sequence[int], *, writable: bool) -> Mapping:
         ffi, lib = self.xen.ffi, self.xen.lib
         prot = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-        pages = lib.xengnttab_map_domain_grant_refs(
-            self._handle, len(refs), domid, ffi.new("uint32_t[]", refs), prot
-        )
+        with self._lock:
+            self._mapping += 1
+        try:
+            pages = lib.xengnttab_map_domain_grant_refs(
+                self._handle, len(refs), domid, ffi.new("uint32_t[]", refs), prot
+            )
+        finally:
+            with self._lock:
+                self._mapping -= 1
         if not pages:
             raise HostError(
                 f"{len(refs)} pages of domain {domid} can't be mapped",
@@ -78,7 +87,10 @@ class Gnttab:
             )
 
     def close(self) -> None:
-        self.xen.lib.xengnttab_close(self._handle)
+        # A thread that waits for a paged-out guest still uses the handle; then the process's end closes it.
+        with self._lock:
+            if self._mapping == 0:
+                self.xen.lib.xengnttab_close(self._handle)
 
 
 async def map_with_deadline(
