@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 import struct
 import threading
 import time
@@ -118,6 +119,8 @@ class DisplayDevice:
         self._send_event: Callable[[bytes], None] | None = None
         self._hang_up: Callable[[], None] | None = None
         self._stopping = False
+        # A flip makes the one system call that the ioctl would make; nobody reads it.
+        self._ioctl_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoch = time.monotonic()
         self._thread = threading.Thread(target=self._vblank, name="sim-vblank", daemon=True)
         self.thread_id = 0
@@ -135,6 +138,7 @@ class DisplayDevice:
             self._stopping = True
             self.lock.notify_all()
         self._thread.join()
+        os.close(self._ioctl_fd)
 
     # What people see, and do to it
 
@@ -251,6 +255,7 @@ class DisplayDevice:
             self.commits += 1
             self._state = after
             self._shown = merge(self._shown, {id: after[id] for id in layout})
+            self.lock.notify_all()
 
     def flip(self, layout: Layout, crtc_id: int) -> None:
         """A non-blocking commit with an event for ``crtc_id``. Raises Refused."""
@@ -265,7 +270,7 @@ class DisplayDevice:
             now = time.monotonic()
             changed = {id: after[id] for id in layout}
             self._flips[crtc_id] = _Flip(changed, now, self._vblank_after(now))
-            self.lock.notify_all()
+            os.eventfd_write(self._ioctl_fd, 1)
 
     # The vblank
 
@@ -273,23 +278,22 @@ class DisplayDevice:
         return self._epoch + (math.floor((moment - self._epoch) / PERIOD) + 1) * PERIOD
 
     def _vblank(self) -> None:
-        """Thread: shows each flip when it is due; sleeps while none is in flight."""
+        """Thread: ticks while a CRTC is active, so that a flip need not wake it; sleeps otherwise."""
         self.thread_id = threading.get_native_id()
         with self.lock:
             while not self._stopping:
-                if not self._flips or self.stuck:
-                    self.lock.wait(None if not self.stuck else 0.05)
+                if not any(self._state[id]["ACTIVE"] for id in self.objects.crtcs):
+                    self.lock.wait()
                     continue
-                due = min(flip.due for flip in self._flips.values())
-                now = time.monotonic()
-                if now < due:
-                    self.lock.wait(due - now)
-                else:
-                    self._show(now, due)
+                vblank = self._vblank_after(time.monotonic())
+                while (early := vblank - time.monotonic()) > 0 and not self._stopping:
+                    self.lock.wait(early)
+                if not self.stuck:
+                    self._show(vblank)
 
-    def _show(self, now: float, vblank: float) -> None:
+    def _show(self, vblank: float) -> None:
         for crtc_id, flip in list(self._flips.items()):
-            if flip.due > now:
+            if flip.due > vblank + PERIOD / 2:
                 continue
             del self._flips[crtc_id]
             self._shown = merge(self._shown, flip.state)

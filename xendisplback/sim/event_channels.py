@@ -25,12 +25,14 @@ class _Port:
     masked: bool = False
     raised: bool = False
 
-    def raise_event(self) -> None:
+    def raise_event(self) -> bool:
+        """Under the table's lock. Whether the handle must be woken (:meth:`EventChannelHandle.wake`)."""
         if self.masked:
             self.raised = True
-        else:
-            self.masked = True
-            self.handle.deliver(self.number)
+            return False
+        self.masked = True
+        self.handle.queue.append(self.number)
+        return True
 
 
 class EventChannelTable:
@@ -40,6 +42,7 @@ class EventChannelTable:
         self.lock = threading.RLock()
         self.ports: dict[tuple[int, int], _Port] = {}
         self._handles: list[EventChannelHandle] = []
+        self._buried: list[EventChannelHandle] = []
         self._next: dict[int, int] = {}
 
     def open(self, domid: int, restricted_to: int | None = None) -> EventChannelHandle:
@@ -54,8 +57,15 @@ class EventChannelTable:
         with self.lock:
             return sum(handle.restricted_to == domid for handle in self._handles)
 
-    def forget(self, handle: EventChannelHandle) -> None:
+    def bury(self, handle: EventChannelHandle) -> None:
+        """Its fds stay open until :meth:`close`: the other end may be about to write to them."""
         self._handles.remove(handle)
+        self._buried.append(handle)
+
+    def close(self) -> None:
+        """The machine is switched off."""
+        for handle in (*self._handles, *self._buried):
+            handle.close_fds()
 
     def new_port(self, handle: EventChannelHandle, remote_domid: int) -> _Port:
         number = self._next.get(handle.domid, 1)
@@ -74,16 +84,16 @@ class EventChannelHandle:
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         # Takes the place of write(2) on /dev/xen/evtchn, which unmasks; nobody reads it.
         self._unmask_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._queue: list[int] = []
+        self.queue: list[int] = []
+        self._open = True
 
     @property
     def fd(self) -> int:
         return self._fd
 
-    def deliver(self, number: int) -> None:
-        self._queue.append(number)
-        if self._fd >= 0:
-            os.eventfd_write(self._fd, 1)
+    def wake(self) -> None:
+        """Without the lock, or whoever waits for it would add to the system calls that figures count."""
+        os.eventfd_write(self._fd, 1)
 
     def _port(self, number: int) -> _Port:
         port = self._table.ports.get((self.domid, number))
@@ -111,7 +121,8 @@ class EventChannelHandle:
             port = self._table.new_port(self, peer.handle.domid)
             port.peer, peer.peer = peer, port
             port.raise_event()
-            return port.number
+        self.wake()
+        return port.number
 
     def unbind(self, port: int) -> None:
         """The other end can be bound again."""
@@ -125,8 +136,9 @@ class EventChannelHandle:
         """Nothing happens if the other end is closed."""
         with self._table.lock:
             peer = self._port(port).peer
-            if peer is not None:
-                peer.raise_event()
+            wanted = peer is not None and peer.raise_event()
+        if peer is not None and wanted:
+            peer.handle.wake()
 
     def pending(self) -> list[int]:
         try:
@@ -134,28 +146,33 @@ class EventChannelHandle:
         except BlockingIOError:
             return []
         with self._table.lock:
-            ports, self._queue = self._queue, []
+            ports, self.queue = self.queue, []
             return ports
 
     def unmask(self, ports: Sequence[int]) -> None:
         os.eventfd_write(self._unmask_fd, 1)
+        wanted = False
         with self._table.lock:
             for number in ports:
                 port = self._port(number)
                 port.masked = False
                 if port.raised:
                     port.raised = False
-                    port.raise_event()
+                    wanted |= port.raise_event()
+        if wanted:
+            self.wake()
 
     def close(self) -> None:
         """Unbinds every port. Idempotent."""
         with self._table.lock:
-            if self._fd < 0:
+            if not self._open:
                 return
+            self._open = False
             for (domid, number), port in list(self._table.ports.items()):
                 if domid == self.domid and port.handle is self:
                     self.unbind(number)
-            os.close(self._fd)
-            os.close(self._unmask_fd)
-            self._fd = -1
-            self._table.forget(self)
+            self._table.bury(self)
+
+    def close_fds(self) -> None:
+        os.close(self._fd)
+        os.close(self._unmask_fd)

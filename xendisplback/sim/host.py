@@ -29,7 +29,7 @@ from xendisplback.xen.store import XenStore
 class SimHost:
     """``async with`` it in the loop in which guests and toolstack shall live.
 
-    On exit, in this order: guests stop, domains die, the store's server and the displays end.
+    On exit, in this order: guests stop, domains die, displays and the store's server end.
     """
 
     def __init__(self, devices: Sequence[DisplayDevice] | None = None) -> None:
@@ -61,6 +61,7 @@ class SimHost:
         async with AsyncExitStack() as stack:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="xendisplback-sim-"))
             self._server = StoreServer(self.core, Path(directory))
+            stack.callback(self.channels.close)
             stack.callback(self._server.stop)
             self._server.start()
             for device in self.devices:
