@@ -242,7 +242,7 @@ class Host(Protocol):
     ) -> tuple[Sequence[Card], Sequence[HostError]]:
         """Open the cards that ``selectors`` name (empty: every card with KMS). Blocking.
 
-        A selector is a path (``/dev/dri/card0``), ``driver:NAME`` or ``connector:NAME``. What could not be opened is returned
+        A selector is a path, ``driver:NAME`` or ``connector:NAME``. What could not be opened is returned
         beside what could: one broken card must not take the others' screens.
         """
         ...
