@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Runs on_device.py inside QEMU (TCG, no Xen) on real KMS drivers, and compares QEMU's screen.
 
-    python tests/kms/qemu_kms.py [virtio-gpu virtio-gpu-2 bochs cirrus qxl vkms]
+    python -m tests.kms.qemu_kms [virtio-gpu virtio-gpu-2 bochs cirrus qxl vkms]
 
 Debian's stock kernel and a small root, both fetched by apt's tools into a cache; the package and
 its Python dependencies are those of the running interpreter, which must be Debian 12's 3.11. Needs
@@ -24,9 +24,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from on_device import pattern
-
 import xendisplback
+from tests.kms.on_device import pattern
 
 
 @dataclass(frozen=True)

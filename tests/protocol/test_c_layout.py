@@ -32,7 +32,7 @@ SLOTS = [
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What the C program prints: a line for each slot, then the numbers of the pages."""
     folder: Path = tmp_path_factory.mktemp("layout")
-    command = ["gcc", "-Wall", "-o", "layout", PROGRAM]
+    command = ["gcc", "-Wall", "-o", "layout", str(PROGRAM)]
     subprocess.run(command, cwd=folder, check=True, timeout=60)
     done = subprocess.run(
         [folder / "layout"], check=True, capture_output=True, text=True, timeout=10
