@@ -60,7 +60,9 @@ def cached(
             _remove(old)
         started = time.monotonic()
         progress(f"{what} …")
-        unfinished = directory / f"{kind}-unfinished"
+        unfinished = directory / f"unfinished-{kind}"
+        if unfinished.exists():
+            _remove(unfinished)
         build(unfinished)
         unfinished.rename(path)
         progress(f"{what}: done, {time.monotonic() - started:.0f} s")
@@ -71,7 +73,7 @@ def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)
     else:
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -16,7 +16,18 @@ from tests.rig.debian import command
 DOM0_MODULES = ["virtio_pci", "virtio_blk", "crc32c_generic", "ext4"]
 # vgem gives the guest buffers that are not the frontend's own, for the import scenario.
 GUEST_MODULES = ["drm_xen_front", "vgem"]
-APPLETS = ["sh", "mount", "modprobe", "rmmod", "insmod", "switch_root", "sleep", "ls", "cat", "mkdir"]
+APPLETS = [
+    "sh",
+    "mount",
+    "modprobe",
+    "rmmod",
+    "insmod",
+    "switch_root",
+    "sleep",
+    "ls",
+    "cat",
+    "mkdir",
+]
 
 
 def kernel_version(root: Path) -> str:
@@ -75,7 +86,7 @@ def _add_modules(archive: Cpio, root: Path, names: list[str]) -> None:
 
 
 def _add_program(archive: Cpio, root: Path, program: str) -> None:
-    archive.copy(root / program[1:], program.removeprefix("/usr/")[0:])
+    archive.copy(root / program[1:], program.removeprefix("/usr/"))
     for line in command("chroot", root, "ldd", program, timeout=60).splitlines():
         for word in line.split():
             if word.startswith("/") and word[1:] not in archive:

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The daemon in dom0: its unit, its log, and what it costs."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+
+from tests.rig.dom0 import Dom0, RigError
+
+UNIT = "xendisplback"
+STRACE_TOTAL = re.compile(r"^\s*[\d.]+\s+[\d.]+\s+\d*\s+(\d+)\s+(?:\d+\s+)?total$", re.MULTILINE)
+
+
+class Daemon:
+    def __init__(self, dom0: Dom0) -> None:
+        self._dom0 = dom0
+
+    def state(self) -> str:
+        """systemd's word: "active", "inactive", "failed"."""
+        return self._dom0.run("systemctl", "is-active", UNIT, check=False).out.strip()
+
+    def start(self) -> None:
+        """Returns when the daemon has said READY. Raises: RigError: it didn't."""
+        self._dom0.run("systemctl", "start", UNIT, timeout=100)
+
+    def stop(self) -> None:
+        """Raises: RigError: it was killed or its exit code was not 0."""
+        self._dom0.run("systemctl", "stop", UNIT, timeout=100)
+        result = self._dom0.run("systemctl", "show", "--value", "-p", "Result", UNIT).out.strip()
+        if result != "success":
+            raise RigError(f"the daemon's end: {result}")
+
+    def pid(self) -> int:
+        pid = int(self._dom0.run("systemctl", "show", "--value", "-p", "MainPID", UNIT).out)
+        if pid == 0:
+            raise RigError("the daemon does not run")
+        return pid
+
+    def log(self) -> list[str]:
+        """All that it has written since dom0 started."""
+        return self._dom0.run(
+            "journalctl", "--no-pager", "--output=cat", f"--unit={UNIT}", timeout=60
+        ).out.splitlines()
+
+    def wait_for_log(self, text: str, *, since: int = 0, seconds: float = 15.0) -> str:
+        """The first line with ``text`` after line number ``since``."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for line in self.log()[since:]:
+                if text in line:
+                    return line
+            time.sleep(0.5)
+        raise RigError(f"not in the daemon's log within {seconds:g} s: {text!r}")
+
+    def resident_kib(self) -> int:
+        status = self._dom0.get(f"/proc/{self.pid()}/status").decode()
+        (line,) = [line for line in status.splitlines() if line.startswith("VmRSS:")]
+        return int(line.split()[1])
+
+    def cpu_nanoseconds(self) -> int:
+        """CPU time of all its threads."""
+        script = f"cat /proc/{self.pid()}/task/*/schedstat"
+        return sum(int(line.split()[0]) for line in self._dom0.shell(script).splitlines())
+
+
+class SystemCalls:
+    """Counts the daemon's system calls, all threads, from the start of the context to its end."""
+
+    OUTPUT = "/tmp/strace"
+
+    def __init__(self, dom0: Dom0, pid: int) -> None:
+        self.total = 0
+        self.table = ""
+        self._dom0 = dom0
+        self._pid = pid
+        self._thread = threading.Thread(target=self._trace, daemon=True)
+
+    def __enter__(self) -> SystemCalls:
+        self._dom0.run("rm", "-f", self.OUTPUT)
+        self._thread.start()
+        deadline = time.monotonic() + 30
+        while "TracerPid:\t0" in self._dom0.get(f"/proc/{self._pid}/status").decode():
+            if time.monotonic() > deadline:
+                raise RigError("strace did not attach")
+            time.sleep(0.2)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # By its id: strace detaches at SIGINT and writes its table.
+        self._dom0.shell(f"kill -INT $(sed -n 's/^TracerPid:.//p' /proc/{self._pid}/status)")
+        self._thread.join(30)
+        self.table = self._dom0.get(self.OUTPUT).decode()
+        found = STRACE_TOTAL.search(self.table)
+        if found is None:
+            raise RigError(f"not strace's table: {self.table!r}")
+        self.total = int(found[1])
+
+    def _trace(self) -> None:
+        # What strace itself returns after SIGINT does not matter; its table does.
+        self._dom0.run(
+            *("strace", "-f", "-c", "-o", self.OUTPUT, "-p", str(self._pid)),
+            timeout=150,
+            check=False,
+        )

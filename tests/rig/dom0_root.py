@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""dom0: Debian's root file system, and on top of it the project, installed as README.md says.
+
+Two cached items: the root (by package versions) and the disk image (by the checkout's content).
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.rig import debian, initramfs
+from tests.rig.cache import CHECKOUT, HERE, cached
+from tests.rig.debian import command
+from tests.rig.wheels import wheels
+
+# Documentation and drivers of hardware that QEMU doesn't have: half of the root's size.
+LEFT_OUT = [
+    "/usr/share/doc/*",
+    "/usr/share/man/*",
+    "/usr/share/locale/*",
+    "/lib/modules/*/kernel/sound/*",
+    *(
+        f"/lib/modules/*/kernel/drivers/{name}/*"
+        for name in (
+            *("net", "media", "ata", "infiniband", "usb", "iio", "hwmon", "staging", "isdn"),
+            *("gpu/drm/amd", "gpu/drm/i915", "gpu/drm/nouveau", "gpu/drm/radeon"),
+        )
+    ),
+]
+# What a user of the project copies to dom0; tests, documentation and caches would only void the cache.
+INSTALLED = ["xendisplback", "cffi_build", "systemd", "conf"]
+INSTALLED_FILES = ["pyproject.toml", "setup.py", "README.md"]
+MARGIN_MIB = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """What QEMU is started with; the disk is a cached item, so it must be used as a snapshot."""
+
+    xen: Path
+    kernel: Path
+    initrd: Path
+    disk: Path
+
+
+def images() -> Images:
+    root = base_root()
+    boot = boot_files(root)
+    return Images(boot / "xen", boot / "vmlinuz", boot / "dom0.cpio.gz", disk_image(root, boot))
+
+
+def base_root() -> Path:
+    packages = (HERE / "dom0" / "packages.txt").read_text().split()
+    sources = debian.source_lines()
+    options = [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
+    options += [f"--aptopt={line}" for line in debian.apt_options()]
+
+    def build(path: Path) -> None:
+        command(
+            *("mmdebstrap", "--quiet", "--variant=minbase", "--architectures=amd64"),
+            f"--include={','.join(packages)}",
+            *(*options, debian.RELEASE, path, *sources),
+            timeout=1800,
+            INITRD="No",  # the rig makes its own initramfs
+        )
+        _configure(path)
+
+    parts = [debian.versions(packages), *packages, *options, Path(__file__)]
+    parts += [file for file in _files(HERE / "dom0") if file.name != "init"]
+    return cached(
+        "dom0-root", parts, "dom0's root file system from Debian packages (1-5 min)", build
+    )
+
+
+def boot_files(root: Path) -> Path:
+    def build(path: Path) -> None:
+        path.mkdir()
+        (path / "xen").write_bytes(gzip.decompress((root / "boot/xen-4.17-amd64.gz").read_bytes()))
+        shutil.copy(root / f"boot/vmlinuz-{initramfs.kernel_version(root)}", path / "vmlinuz")
+        initramfs.write_dom0(root, path / "dom0.cpio.gz")
+        initramfs.write_guest(root, path / "guest.cpio.gz")
+
+    own = [HERE / "dom0" / "init", *_files(HERE / "guest"), HERE / "cpio.py", HERE / "initramfs.py"]
+    return cached("boot", [root.name, *own], "initramfs of dom0 and guest", build)
+
+
+def disk_image(root: Path, boot: Path) -> Path:
+    packages = wheels("x86_64")
+    source = [CHECKOUT / name for name in INSTALLED_FILES]
+    source += [file for name in INSTALLED for file in _files(CHECKOUT / name)]
+
+    def build(path: Path) -> None:
+        work = path.with_suffix(".root")
+        if work.exists():
+            shutil.rmtree(work)
+        command("cp", "-a", "--reflink=auto", root, work, timeout=300)
+        _install(work, packages, source)
+        shutil.copy(boot / "vmlinuz", work / "root/guest-vmlinuz")
+        shutil.copy(boot / "guest.cpio.gz", work / "root/guest.cpio.gz")
+        used = int(command("du", "-sm", work, timeout=120).split()[0])
+        image = f"{used + used // 8 + MARGIN_MIB}M"
+        command("mkfs.ext4", "-q", "-d", work, path, image, timeout=600)
+        shutil.rmtree(work)
+
+    names = [str(file.relative_to(CHECKOUT)) for file in source]
+    parts = [boot.name, packages.name, *names, *source, Path(__file__)]
+    return cached("dom0-disk", parts, "disk image: the project installed in dom0's root", build)
+
+
+def _install(root: Path, packages: Path, source: list[Path]) -> None:
+    """README.md's commands, with pip told to take what it needs from ``packages``."""
+    checkout = root / "root/xendisplback"
+    for file in source:
+        target = checkout / file.relative_to(CHECKOUT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+    shutil.copytree(packages, root / "root/wheels")
+    script = """
+        set -e
+        python3 -m venv /opt/xendisplback
+        /opt/xendisplback/bin/pip install --quiet /root/xendisplback
+        ln -s /opt/xendisplback/bin/xendisplback /usr/local/bin/
+        cd /root/xendisplback
+        install -D -m 644 conf/xendisplback.toml /etc/xendisplback/xendisplback.toml
+        install -m 644 systemd/xendisplback.service /etc/systemd/system/
+        systemctl enable --quiet xendisplback
+        rm -r /root/wheels /root/xendisplback
+    """
+    command(
+        *("chroot", root, "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"),
+        *("PIP_NO_INDEX=1", "PIP_FIND_LINKS=/root/wheels", "PIP_NO_CACHE_DIR=1"),
+        *("sh", "-c", script),
+        timeout=900,
+    )
+
+
+def _configure(root: Path) -> None:
+    """The rig's own units and settings; nothing of the project."""
+    shutil.copy(HERE / "dom0" / "agent.py", root / "usr/local/sbin/rig-agent")
+    shutil.copy(HERE / "dom0" / "rig-agent.service", root / "etc/systemd/system")
+    console = root / "etc/systemd/system/serial-getty@hvc0.service.d"
+    console.mkdir()
+    login = "-/sbin/agetty --autologin root --noclear %I 115200 vt220"
+    (console / "login.conf").write_text(f"[Service]\nExecStart=\nExecStart={login}\n")
+    # The guests' consoles in /var/log/xen/console, also when nobody reads them.
+    with (root / "etc/default/xen").open("a") as settings:
+        settings.write("XENCONSOLED_ARGS=--log=guest\n")
+    (root / "etc/fstab").write_text("/dev/vda / ext4 rw,noatime 0 0\n")
+    (root / "etc/hostname").write_text("dom0\n")
+    (root / "etc/motd").write_bytes(b"")
+    # Its first-boot questions and periodic jobs only cost time.
+    (root / "etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n")
+    idle = ["apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_all.timer", "fstrim.timer"]
+    idle += ["dpkg-db-backup.timer", "e2scrub_reap.service", "systemd-timesyncd.service"]
+    idle += ["systemd-journal-flush.service", "systemd-update-utmp.service"]
+    command("systemctl", f"--root={root}", "mask", *idle, timeout=60)
+    command("systemctl", f"--root={root}", "enable", "rig-agent.service", timeout=60)
+
+
+def _files(directory: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in directory.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".so"
+    )

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Pictures: QEMU's screendumps, and the patterns that guest/draw.c draws, computed here a second time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Bits of red, green and blue in the formats that guest/draw.c knows.
+BITS = {
+    "XR24": (8, 8, 8),
+    "AR24": (8, 8, 8),
+    "RG24": (8, 8, 8),
+    "RG16": (5, 6, 5),
+    "XR15": (5, 5, 5),
+    "AR15": (5, 5, 5),
+    "XR12": (4, 4, 4),
+    "AR12": (4, 4, 4),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """``rgb``: rows from the top, three bytes a pixel."""
+
+    width: int
+    height: int
+    rgb: bytes
+
+
+def parse_ppm(data: bytes) -> Picture:
+    """A binary PPM with 8 bits a channel, as QEMU writes it."""
+    magic, width, height, most, rgb = data.split(maxsplit=4) if data[:2] == b"P6" else [b""] * 5
+    size = int(width) * int(height) * 3
+    # split() would also take pixels that look like blanks: the pixels are the last bytes.
+    if magic != b"P6" or most != b"255" or len(data) < size:
+        raise ValueError("not a PPM as QEMU writes it")
+    del rgb
+    return Picture(int(width), int(height), data[-size:])
+
+
+def pattern(width: int, height: int, number: int, fourcc: str = "XR24") -> Picture:
+    """guest/draw.c's pattern as a screen shows it: fewer bits are widened by repeating the upper ones."""
+    red, green, blue = (_channel(bits) for bits in BITS[fourcc])
+    rows: list[bytes] = []
+    reds = bytes(red[(x + 7 * number) & 255] for x in range(width))
+    for y in range(height):
+        row = bytearray(3 * width)
+        row[0::3] = reds
+        row[1::3] = bytes([green[(y + 13 * number) & 255]]) * width
+        mask = (y >> 1) ^ (29 * number)
+        row[2::3] = bytes([blue[((x >> 2) ^ mask) & 255] for x in range(width)])
+        rows.append(bytes(row))
+    return Picture(width, height, b"".join(rows))
+
+
+def difference(seen: Picture, expected: Picture) -> str | None:
+    """None when every pixel agrees; else the count and the first one that doesn't."""
+    if (seen.width, seen.height) != (expected.width, expected.height):
+        return f"the screen is {seen.width}x{seen.height}, not {expected.width}x{expected.height}"
+    if seen.rgb == expected.rgb:
+        return None
+    wrong = [
+        at
+        for at in range(0, len(seen.rgb), 3)
+        if seen.rgb[at : at + 3] != expected.rgb[at : at + 3]
+    ]
+    y, x = divmod(wrong[0] // 3, seen.width)
+    return (
+        f"{len(wrong)} of {seen.width * seen.height} pixels differ, first at {x},{y}:"
+        f" {seen.rgb[wrong[0] : wrong[0] + 3].hex()}"
+        f" instead of {expected.rgb[wrong[0] : wrong[0] + 3].hex()}"
+    )
+
+
+def _channel(bits: int) -> list[int]:
+    """What 8 bits become when they are cut to ``bits`` and widened again."""
+    return [_widened(value >> (8 - bits), bits) for value in range(256)]
+
+
+def _widened(value: int, bits: int) -> int:
+    return value if bits == 8 else value << (8 - bits) | value >> (2 * bits - 8)

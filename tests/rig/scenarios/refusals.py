@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What can't be shown is refused, and says why; who has a screen keeps it."""
+
+from __future__ import annotations
+
+from tests.rig.dom0 import RigError
+from tests.rig.guests import Guest
+from tests.rig.picture import pattern
+from tests.rig.rig import Rig
+from tests.rig.scenario import expect, scenario
+
+
+@scenario(300)
+def held_or_unknown_output(rig: Rig) -> str:
+    """A second guest for a held output, and an output that no card has: refused, named, harmless."""
+    holder = rig.guest_up("a")
+    holder.ask("mode 0 800x600 XR24")
+    since = len(rig.daemon.log())
+    other = rig.guest("c", "Virtual-1:640x480;Nowhere-1:640x480")
+    other.destroy()
+    try:
+        modes = other.up().open()
+        expect(modes == "2 640x480 640x480", f"connectors of the other guest: {modes!r}")
+        said = _refused(other, "mode 0 640x480 XR24"), _refused(other, "mode 1 640x480 XR24")
+        rig.daemon.wait_for_log("held by", since=since)
+        rig.daemon.wait_for_log("no output 'Nowhere-1'", since=since)
+        holder.ask("show 0 6")
+        rig.expect_picture(0, pattern(800, 600, 6))
+    finally:
+        other.destroy()
+    return f"held: {said[0]}; unknown: {said[1]}"
+
+
+@scenario(300)
+def resolution_of_nothing(rig: Rig) -> str:
+    """xl takes "0x0" for a resolution; the daemon names it, the guest lives on without a display."""
+    since = len(rig.daemon.log())
+    guest = rig.guest("z", "Virtual-2:0x0")
+    guest.destroy()
+    rig.guest("b").destroy()
+    rig.serve()
+    try:
+        created = guest.create()
+        guest.wait_until_up()
+        line = rig.daemon.wait_for_log("resolution", since=since)
+        expect(rig.daemon.state() == "active", "the daemon has ended")
+    finally:
+        seconds = guest.destroy()
+    expect(seconds < 9, f"xl destroy took {seconds:.1f} s: the backend did not answer")
+    return f"xl create took {created.seconds:.1f} s; {line}"
+
+
+def _refused(guest: Guest, line: str) -> str:
+    try:
+        guest.ask(line)
+    except RigError as error:
+        return str(error).rpartition("RG: ")[2]
+    raise RigError(f"{line} was accepted")

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``make rig-shell``: a person in dom0's console, with a guest that draws on the first screen."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from tests.rig.cache import progress
+from tests.rig.dom0 import RigError
+from tests.rig.dom0_root import Images
+from tests.rig.qemu import Machine
+from tests.rig.rig import Rig
+
+WELCOME = """\
+rig: dom0's console follows; a root shell comes after 1-2 minutes, a guest on the first screen a minute later.
+  see a screen:  vncviewer {directory}/vnc0   (second screen: vnc1)
+                 or Ctrl-a c, then at QEMU's prompt: screendump /tmp/screen.ppm gpu 0   (Ctrl-a c: back)
+  in dom0:       xl list; xl vdispl-list a; xl console a; journalctl -fu xendisplback; /root/a.cfg
+  leave:         Ctrl-a x"""
+
+
+def shell(images: Images, directory: Path) -> int:
+    print(WELCOME.format(directory=directory), flush=True)
+    with Machine(images, directory, interactive=True) as machine:
+        rig = Rig(machine)
+        threading.Thread(target=_show_a_guest, args=(rig,), daemon=True).start()
+        machine.wait()
+    return 0
+
+
+def _show_a_guest(rig: Rig) -> None:
+    try:
+        rig.boot()
+        guest = rig.guest_up("a")
+        guest.ask("mode 0 800x600 XR24")
+        guest.ask("flipfree 0")
+    except RigError as error:
+        progress(f"no guest: {error}\r")
+    else:
+        progress("guest a draws on the first screen\r")
