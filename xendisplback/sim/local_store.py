@@ -74,8 +74,9 @@ class LocalStore(Nodes):
             self._loop.run_sync_soon(self._call_back, token)
 
     def _call_back(self, token: str) -> None:
+        # An event may have been on its way when the watch or the domain ended.
         callback = self._callbacks.get(token)
-        if callback is not None:
+        if callback is not None and not self._own.closed:
             callback()
 
     def transact(self, body: Callable[[Nodes], T]) -> T:
