@@ -10,13 +10,13 @@ import sys
 import time
 from pathlib import Path
 
-from tests.rig import scenarios
 from tests.rig.cache import cache_directory, progress
-from tests.rig.dom0 import RigError
+from tests.rig.dom0_link import RigError
 from tests.rig.dom0_root import images
 from tests.rig.qemu import Machine
 from tests.rig.rig import Rig
-from tests.rig.scenario import SCENARIOS, Scenario, run
+from tests.rig.scenario import Scenario, run
+from tests.rig.scenarios import in_order
 from tests.rig.shell import shell
 
 FAILED_PREPARATION = 2
@@ -24,9 +24,8 @@ FAILED_PREPARATION = 2
 
 def main() -> int:
     arguments = _parser().parse_args()
-    assert scenarios.__doc__
     if arguments.list:
-        for item in SCENARIOS:
+        for item in in_order():
             print(f"{item.name:24} {item.shows}")
         return 0
     if os.geteuid() != 0:
@@ -59,10 +58,10 @@ def _run_all(chosen: list[Scenario], machine: Machine, *, keep: bool) -> int:
 
 
 def _choose(names: list[str] | None) -> list[Scenario]:
-    known = {item.name: item for item in SCENARIOS}
+    known = {item.name: item for item in in_order()}
     if unknown := [name for name in names or [] if name not in known]:
         sys.exit(f"rig: no scenario {', '.join(unknown)}; --list names them")
-    return [item for item in SCENARIOS if names is None or item.name in names]
+    return [item for item in in_order() if names is None or item.name in names]
 
 
 def _run_directory() -> Path:

@@ -7,7 +7,7 @@ import re
 import threading
 import time
 
-from tests.rig.dom0 import Dom0, RigError
+from tests.rig.dom0_link import Dom0, RigError
 
 UNIT = "xendisplback"
 STRACE_TOTAL = re.compile(r"^\s*[\d.]+\s+[\d.]+\s+\d*\s+(\d+)\s+(?:\d+\s+)?total$", re.MULTILINE)

@@ -7,6 +7,7 @@ release (``bookworm``, ``bookworm-security``). A machine with another release is
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 from collections.abc import Iterator
@@ -26,8 +27,7 @@ def command(*arguments: str | Path, timeout: float, **options: str) -> str:
     done = subprocess.run(
         [str(argument) for argument in arguments],
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         timeout=timeout,
         check=False,
@@ -40,8 +40,6 @@ def command(*arguments: str | Path, timeout: float, **options: str) -> str:
 
 
 def environment(**more: str) -> dict[str, str]:
-    import os
-
     return {**os.environ, "LC_ALL": "C.UTF-8", **more}
 
 

@@ -62,13 +62,16 @@ def base_root() -> Path:
         command(
             *("mmdebstrap", "--quiet", "--variant=minbase", "--architectures=amd64"),
             f"--include={','.join(packages)}",
-            *(*options, debian.RELEASE, path, *sources),
+            *options,
+            debian.RELEASE,
+            path,
+            *sources,
             timeout=1800,
             INITRD="No",  # the rig makes its own initramfs
         )
         _configure(path)
 
-    parts = [debian.versions(packages), *packages, *options, Path(__file__)]
+    parts: list[str | Path] = [debian.versions(packages), *packages, *options, Path(__file__)]
     parts += [file for file in _files(HERE / "dom0") if file.name != "init"]
     return cached(
         "dom0-root", parts, "dom0's root file system from Debian packages (1-5 min)", build
@@ -106,8 +109,13 @@ def disk_image(root: Path, boot: Path) -> Path:
         shutil.rmtree(work)
 
     names = [str(file.relative_to(CHECKOUT)) for file in source]
-    parts = [boot.name, packages.name, *names, *source, Path(__file__)]
-    return cached("dom0-disk", parts, "disk image: the project installed in dom0's root", build)
+    parts = [boot.name, packages.name, *names]
+    return cached(
+        "dom0-disk",
+        [*parts, *source, Path(__file__)],
+        "disk image: the project installed in dom0's root",
+        build,
+    )
 
 
 def _install(root: Path, packages: Path, source: list[Path]) -> None:

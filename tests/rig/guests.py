@@ -7,7 +7,7 @@ import re
 import time
 from dataclasses import dataclass
 
-from tests.rig.dom0 import Dom0, RigError
+from tests.rig.dom0_link import Dom0, RigError
 
 # libxl gives a backend 10 s; the rest is building a domain under TCG.
 CREATE_SECONDS = 60.0

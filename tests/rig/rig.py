@@ -7,7 +7,7 @@ import time
 
 from tests.rig.cache import progress
 from tests.rig.daemon import UNIT, Daemon
-from tests.rig.dom0 import Dom0, RigError
+from tests.rig.dom0_link import Dom0, RigError
 from tests.rig.guests import Guest
 from tests.rig.picture import Picture, difference, parse_ppm
 from tests.rig.qemu import Machine

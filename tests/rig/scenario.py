@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.rig.dom0 import RigError
+from tests.rig.dom0_link import RigError
 from tests.rig.rig import Rig
 
 Function = Callable[[Rig], str]

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from tests.rig.cache import progress
-from tests.rig.dom0 import RigError
+from tests.rig.dom0_link import RigError
 from tests.rig.dom0_root import Images
 from tests.rig.qemu import Machine
 from tests.rig.rig import Rig

@@ -18,6 +18,7 @@ import subprocess
 import threading
 import time
 import tty
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +85,15 @@ class Agent:
                 threading.Thread(target=self._answer, args=(json.loads(line),), daemon=True).start()
 
     def _answer(self, request: dict[str, Any]) -> None:
+        number = request.pop("id")
+        handlers: dict[str, Callable[..., dict[str, Any]]] = {
+            "run": run,
+            "put": put,
+            "get": get,
+            "ask": self._ask,
+        }
         try:
-            handler = {"run": run, "put": put, "get": get, "ask": self._ask}[request.pop("op")]
-            number = request.pop("id")
-            reply = handler(**request)
+            reply = handlers[request.pop("op")](**request)
         except Exception as error:
             reply = {"error": f"{type(error).__name__}: {error}"}
         data = json.dumps({"id": number, **reply}).encode() + b"\n"

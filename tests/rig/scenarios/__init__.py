@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The scenarios, in the order they run; importing a module registers its own."""
+"""The scenarios; importing a module registers its own. ``ORDER`` is that of a run: the usual first."""
 
 from __future__ import annotations
 
+from tests.rig.scenario import SCENARIOS, Scenario
 from tests.rig.scenarios import (
     endings,
     figures,
@@ -14,13 +15,11 @@ from tests.rig.scenarios import (
     two_guests,
 )
 
-__all__ = [
-    "endings",
-    "figures",
-    "flips",
-    "pictures",
-    "refusals",
-    "starting",
-    "toolstack",
-    "two_guests",
+ORDER = [
+    module.__name__
+    for module in (starting, pictures, flips, figures, two_guests, refusals, toolstack, endings)
 ]
+
+
+def in_order() -> list[Scenario]:
+    return sorted(SCENARIOS, key=lambda item: ORDER.index(item.function.__module__))

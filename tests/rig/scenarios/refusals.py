@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tests.rig.dom0 import RigError
+from tests.rig.dom0_link import RigError
 from tests.rig.guests import Guest
 from tests.rig.picture import pattern
 from tests.rig.rig import Rig

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 
-from tests.rig.dom0 import RigError
+from tests.rig.dom0_link import RigError
 from tests.rig.rig import Rig
 from tests.rig.scenario import expect, scenario
 
