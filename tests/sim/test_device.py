@@ -227,3 +227,15 @@ def test_closing_blanks(device: DisplayDevice, card: SimCard) -> None:
     light(card)
     card.close()
     assert device.screen(OUTPUT) is None
+
+
+def test_a_stuck_device_shows_no_flip_until_it_recovers(
+    device: DisplayDevice, card: SimCard
+) -> None:
+    framebuffer = light(card)
+    device.stuck = True
+    assert flip_to(card, framebuffer) == 0
+    assert not select.select([card.fd], [], [], 3 * PERIOD)[0]
+    assert flip_to(card, framebuffer) == -errno.EBUSY
+    device.stuck = False
+    next_event(card)

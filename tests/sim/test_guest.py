@@ -263,3 +263,11 @@ async def test_a_frozen_guest_does_nothing() -> None:
         backend.release()
         guest.thaw()
         await guest.wait_state(S.Initialising)
+
+
+async def test_a_forged_state_is_written_as_it_is() -> None:
+    async with connected() as (guest, backend):
+        guest.write_state("garbage")
+        assert guest.store.get(f"{guest.path}/state") == "garbage"
+        backend.publish(S.Closing)
+        await guest.wait_backend(S.Closing)

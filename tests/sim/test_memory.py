@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,10 @@ def test_paged_out_memory_blocks_a_mapping(memory: GuestMemory, table: SimGrantT
     memory.page_in()
     assert mapped.wait(5)
     thread.join()
+
+
+def test_a_slow_mapping(memory: GuestMemory, table: SimGrantTable) -> None:
+    memory.map_seconds = 0.1
+    started = time.monotonic()
+    table.map(GUEST, [memory.grant(memory.allocate(1)[0], 0)], writable=False).close()
+    assert time.monotonic() - started >= 0.1

@@ -23,6 +23,8 @@ from xendisplback.sim.png import write_png
 from xendisplback.sim.stages import stages
 
 START_SECONDS = 15.0
+INTERRUPTED = 130
+"""What a shell makes of SIGINT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +84,14 @@ def _print(line: str) -> None:
 
 
 def run_demo(seconds: float, output: Path, say: Callable[[str], None] = _print) -> int:
-    """Returns 0 if both screens showed what their guests drew. Raises HostError if it can't be run here."""
+    """0 if both screens showed what their guests drew, 130 after Ctrl-C. Raises HostError if it can't be run."""
     start_logging("info")
-    return trio.run(_demo, seconds, output, say)
+    code = INTERRUPTED
+    try:
+        code = trio.run(_demo, seconds, output, say)
+    except* KeyboardInterrupt:
+        say("interrupted")
+    return code
 
 
 async def _demo(seconds: float, output: Path, say: Callable[[str], None]) -> int:

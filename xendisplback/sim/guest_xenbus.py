@@ -8,6 +8,8 @@ FB_DETACH or DBUF_DESTROY. A state node that is gone is not written again.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import trio
 
 from xendisplback.protocol.xenbus import XenbusState
@@ -22,7 +24,7 @@ UNLOAD_SECONDS = 1.0
 SHUTDOWN_SECONDS = 5.0
 
 
-class XenbusFrontend:
+class XenbusFrontend(ABC):
     """Base of :class:`~xendisplback.sim.guest.Guest`, which has the buffers."""
 
     def __init__(
@@ -196,9 +198,9 @@ class XenbusFrontend:
         self.free_buffers()
         self._switch_state(XenbusState.Initialising)
 
+    @abstractmethod
     def free_buffers(self) -> None:
         """End every buffer's grants."""
-        raise NotImplementedError
 
     def _publish(self) -> None:
         """Rings and ports for every connector, in one transaction."""

@@ -8,6 +8,7 @@ touched, the parent included where it made or removed a child, and can't be comm
 from __future__ import annotations
 
 import errno
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
@@ -85,15 +86,15 @@ class Change:
     recursive: bool
 
 
-class Nodes:
+class Nodes(ABC):
     """The nodes as one sees them: the tree itself, or a transaction's view of it."""
 
-    def get(self, path: str) -> Node | None:
-        raise NotImplementedError
+    @abstractmethod
+    def get(self, path: str) -> Node | None: ...
 
+    @abstractmethod
     def put(self, path: str, node: Node | None) -> None:
         """None removes."""
-        raise NotImplementedError
 
     changes: list[Change]
     """For watchers to see, in order."""
