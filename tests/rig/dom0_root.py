@@ -58,24 +58,15 @@ def base_root() -> Path:
     options = [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
     options += [f"--aptopt={line}" for line in debian.apt_options()]
 
-    def build(path: Path) -> None:
-        command(
-            *("mmdebstrap", "--quiet", "--variant=minbase", "--architectures=amd64"),
-            f"--include={','.join(packages)}",
-            *options,
-            debian.RELEASE,
-            path,
-            *sources,
-            timeout=1800,
-            INITRD="No",  # the rig makes its own initramfs
-        )
-        _configure(path)
+    options += ["--variant=minbase", "--architectures=amd64", f"--include={','.join(packages)}"]
 
-    parts: list[str | Path] = [debian.versions(packages), *packages, *options, Path(__file__)]
-    parts += [file for file in _files(HERE / "dom0") if file.name != "init"]
-    return cached(
-        "dom0-root", parts, "dom0's root file system from Debian packages (1-5 min)", build
-    )
+    def build(path: Path) -> None:
+        # INITRD: the rig makes its own initramfs.
+        target = [*options, debian.RELEASE, str(path), *sources]
+        command("mmdebstrap", "--quiet", *target, timeout=1800, INITRD="No")
+
+    what = "dom0's root file system from Debian packages (1-5 min)"
+    return cached("dom0-root", [debian.versions(packages), *options], what, build)
 
 
 def boot_files(root: Path) -> Path:
@@ -100,6 +91,7 @@ def disk_image(root: Path, boot: Path) -> Path:
         if work.exists():
             shutil.rmtree(work)
         command("cp", "-a", "--reflink=auto", root, work, timeout=300)
+        _configure(work)
         _install(work, packages, source)
         shutil.copy(boot / "vmlinuz", work / "root/guest-vmlinuz")
         shutil.copy(boot / "guest.cpio.gz", work / "root/guest.cpio.gz")
@@ -108,14 +100,10 @@ def disk_image(root: Path, boot: Path) -> Path:
         command("mkfs.ext4", "-q", "-d", work, path, image, timeout=600)
         shutil.rmtree(work)
 
-    names = [str(file.relative_to(CHECKOUT)) for file in source]
-    parts = [boot.name, packages.name, *names]
-    return cached(
-        "dom0-disk",
-        [*parts, *source, Path(__file__)],
-        "disk image: the project installed in dom0's root",
-        build,
-    )
+    parts: list[str | Path] = [root.name, boot.name, packages.name]
+    parts += [str(file.relative_to(CHECKOUT)) for file in source]
+    parts += [*source, *_files(HERE / "dom0"), Path(__file__)]
+    return cached("dom0-disk", parts, "disk image: the project installed in dom0's root", build)
 
 
 def _install(root: Path, packages: Path, source: list[Path]) -> None:

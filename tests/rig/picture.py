@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 # Bits of red, green and blue in the formats that guest/draw.c knows.
@@ -29,13 +30,14 @@ class Picture:
 
 def parse_ppm(data: bytes) -> Picture:
     """A binary PPM with 8 bits a channel, as QEMU writes it."""
-    magic, width, height, most, rgb = data.split(maxsplit=4) if data[:2] == b"P6" else [b""] * 5
-    size = int(width) * int(height) * 3
-    # split() would also take pixels that look like blanks: the pixels are the last bytes.
-    if magic != b"P6" or most != b"255" or len(data) < size:
+    found = re.match(rb"P6\s+(\d+)\s+(\d+)\s+255\s", data)
+    if found is None:
         raise ValueError("not a PPM as QEMU writes it")
-    del rgb
-    return Picture(int(width), int(height), data[-size:])
+    width, height = int(found[1]), int(found[2])
+    rgb = data[found.end() :]
+    if len(rgb) != width * height * 3:
+        raise ValueError(f"a PPM of {width}x{height} with {len(rgb)} bytes of pixels")
+    return Picture(width, height, rgb)
 
 
 def pattern(width: int, height: int, number: int, fourcc: str = "XR24") -> Picture:
