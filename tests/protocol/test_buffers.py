@@ -21,6 +21,7 @@ from xendisplback.protocol.formats import FORMATS, Format, fourcc, fourcc_name, 
 from xendisplback.protocol.layout import (
     ALIGNMENTS,
     MAX_PAGES,
+    MAX_SIDE,
     PAGE,
     FrameLayout,
     check_create,
@@ -171,7 +172,9 @@ def test_no_numbers_make_a_layout_that_leaves_the_buffer(
         (create(0, 0, 0, 8192, 4096), "data_ofs 4096"),
         (create(0, 0, 0, 8192, 8, REQ_ALLOC), "with REQ_ALLOC"),
         (create(0, 8, 32, 256), "0x8"),
-        (create(8, 20000, 32, 256), "8x20000"),
+        (create(8, 0, 32, 256), "8x0"),
+        (create(8, MAX_SIDE + 1, 32, 256), "8x16385"),
+        (create(MAX_SIDE + 1, 8, 32, 256), "16385x8"),
         (create(8, 8, 12, 256), "bpp 12"),
         (create(8, 8, 32, 255), "buffer_sz 255"),
         (create(800, 600, 32, 4096), "buffer_sz 4096"),
@@ -201,6 +204,30 @@ def test_an_imported_picture_must_end_inside_the_buffer_with_its_offset() -> Non
     request = create(0, 0, 0, 256, 16)
     with pytest.raises(RequestError, match="needs 272 bytes"):
         frame_layout(request, FbAttach(1, 1, 2, 8, 8, fourcc("XR24")))
+
+
+@pytest.mark.parametrize("size", [1024 * 768 * 4 + 16, (768 + 1) * PAGE])
+def test_the_size_of_an_imported_buffer_may_count_the_offset(size: int) -> None:
+    """The picture fills 768 pages, so that with an offset it ends in the next one."""
+    request = create(0, 0, 0, size, 16)
+    assert check_create(request) == 769
+    layout = frame_layout(request, FbAttach(1, 1, 2, 1024, 768, fourcc("XR24")))
+    assert (layout.pitch, layout.offset) == (4096, 16)
+
+
+@pytest.mark.parametrize(
+    ("request_", "pages"),
+    [
+        (create(8, 8, 8, 64), 1),
+        (create(8, 8, 32, 256, flags=REQ_ALLOC), 1),
+        (create(0, 0, 0, 8192, PAGE - 1), 2),
+        (create(0, 0, 0, MAX_PAGES * PAGE), MAX_PAGES),
+        (create(MAX_SIDE, 1, 8, MAX_SIDE), 4),
+        (create(1, MAX_SIDE, 8, MAX_SIDE), 4),
+    ],
+)
+def test_a_create_at_the_limit_is_taken(request_: DbufCreate, pages: int) -> None:
+    assert check_create(request_) == pages
 
 
 def test_format_names() -> None:

@@ -143,7 +143,7 @@ def parse_request(slot: bytes, version: int) -> Request:
         return PgFlip(request_id, _valid(fb_cookie, "PG_FLIP: fb_cookie"))
     match operation:
         case Operation.DBUF_CREATE:
-            return _parse_create(slot, request_id, version)
+            return _parse_create(slot, request_id)
         case Operation.DBUF_DESTROY:
             (cookie,) = _COOKIE.unpack_from(slot, _PAYLOAD)
             return DbufDestroy(request_id, _valid(cookie, "DBUF_DESTROY: dbuf_cookie"))
@@ -174,7 +174,7 @@ def parse_request(slot: bytes, version: int) -> Request:
             )
 
 
-def _parse_create(slot: bytes, request_id: int, version: int) -> DbufCreate:
+def _parse_create(slot: bytes, request_id: int) -> DbufCreate:
     cookie, width, height, bpp, buffer_sz, flags, directory, data_ofs = _CREATE.unpack_from(
         slot, _PAYLOAD
     )

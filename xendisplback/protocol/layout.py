@@ -89,30 +89,38 @@ def frame_layout(create: DbufCreate, attach: FbAttach) -> FrameLayout:
 
 
 def _infer_pitch(operation: str, create: DbufCreate, row: int, height: int) -> int:
-    """The pitch that explains buffer_sz.
+    """The pitch that explains buffer_sz. displif.h leaves open whether that counts data_ofs: if so, it comes first."""
+    for start in (create.data_ofs, 0):
+        pitch = _explain(create.buffer_sz, start, row, height)
+        if pitch is not None:
+            return pitch
+    raise _invalid(
+        f"{operation}: buffer_sz {create.buffer_sz} is not what {height} rows of {row} bytes need"
+        f" ({create.data_ofs + row * height}), nor with rows aligned to 4 to 256 bytes"
+    )
+
+
+def _explain(size: int, start: int, row: int, height: int) -> int | None:
+    """The pitch with which ``height`` rows from ``start`` on fill ``size`` bytes.
 
     Rounding to whole pages can hide the padding of up to 511 rows, so the frontends that are known come first:
     Linux up to 6.1 (no padding, no rounding), later ones (8 bytes, whole pages).
     """
-    size = create.buffer_sz
 
     def padded(alignment: int) -> int:
         return -(-row // alignment) * alignment
 
-    if row * height == size:
+    if start + row * height == size:
         return row
-    if _whole_pages(padded(8) * height) == size:
+    if _whole_pages(start + padded(8) * height) == size:
         return padded(8)
     for alignment in ALIGNMENTS:
-        if padded(alignment) * height == size:
+        if start + padded(alignment) * height == size:
             return padded(alignment)
     for alignment in (1, *ALIGNMENTS):
-        if _whole_pages(padded(alignment) * height) == size:
+        if _whole_pages(start + padded(alignment) * height) == size:
             return padded(alignment)
-    raise _invalid(
-        f"{operation}: buffer_sz {size} is not what {height} rows of {row} bytes need"
-        f" ({row * height}), nor with rows aligned to 4 to 256 bytes"
-    )
+    return None
 
 
 def _whole_pages(size: int) -> int:
