@@ -89,7 +89,7 @@ def frame_layout(create: DbufCreate, attach: FbAttach) -> FrameLayout:
 
 
 def _infer_pitch(operation: str, create: DbufCreate, row: int, height: int) -> int:
-    """The pitch that explains buffer_sz. displif.h leaves open whether that counts data_ofs: if so, it comes first."""
+    """The pitch that explains buffer_sz, which may count data_ofs or not: displif.h leaves that open."""
     for start in (create.data_ofs, 0):
         pitch = _explain(create.buffer_sz, start, row, height)
         if pitch is not None:
