@@ -9,7 +9,6 @@ answered in order and a guest that floods the ring waits for us, not we for it.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,17 +44,6 @@ class Drained(Enum):
     """A slow request runs; it drains the channel again when it is answered."""
 
 
-@dataclass(slots=True)
-class StageTimes:
-    """Sums of nanoseconds over ``flips`` flips, for the figures."""
-
-    flips: int = 0
-    respond: int = 0
-    """From our reading of the doorbell to the response."""
-    show: int = 0
-    """From the response to the event: copy, commit and the wait for vblank."""
-
-
 @dataclass(frozen=True, slots=True)
 class Port:
     """Our end of one ring: the mapped page and the local port."""
@@ -86,7 +74,8 @@ class Channel:
         """The output from the first SET_CONFIG on; before, Linux flips too (DPMS) and waits for events."""
         self.crop: Crop | None = None
         """What the last SET_CONFIG asked to show."""
-        self.times = StageTimes()
+        self.flips = 0
+        """Flip events of this connection."""
         self.request_port, self.event_port = rings
         self._requests = RequestRing(SharedPage(self.request_port.mapping.address))
         self._event_ring = EventRing(SharedPage(self.event_port.mapping.address))
@@ -96,7 +85,6 @@ class Channel:
         self._fail = fail
         self._slots: deque[bytes] = deque()
         self._flip_cookie = 0
-        self._answered = 0
 
     def drain(self) -> Drained:
         """Handle what the guest sent. Raises ProtocolViolation."""
@@ -108,7 +96,6 @@ class Channel:
 
     def _handle(self, slot: bytes) -> bool:
         """Answer the request in ``slot``, or hand it over: then False."""
-        started = time.perf_counter_ns()
         try:
             request = parse_request(slot, self.version)
             if not isinstance(request, PgFlip) or not self._flip(request):
@@ -118,8 +105,6 @@ class Channel:
             self.refuse(slot, error)
         else:
             self.answer(encode_response(request.request_id, request.OPERATION))
-            self._answered = time.perf_counter_ns()
-            self.times.respond += self._answered - started
         return True
 
     def _flip(self, request: PgFlip) -> bool:
@@ -134,13 +119,12 @@ class Channel:
     def flip_shown(self) -> None:
         """The flip is on screen. Runs in the card's task: what goes wrong here is this guest's alone."""
         try:
-            self.times.show += time.perf_counter_ns() - self._answered
             self.send_flip_event(self._flip_cookie)
         except Exception as error:
             self._fail(error)
 
     def send_flip_event(self, fb_cookie: int) -> None:
-        self.times.flips += 1
+        self.flips += 1
         if self._event_ring.send(fb_cookie):
             self._events.notify(self.event_port.port)
         else:

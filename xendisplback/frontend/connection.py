@@ -163,7 +163,7 @@ async def connect(
             finally:
                 events.close()
                 for channel in channels:
-                    channel.log.info("closed after %d flips", channel.times.flips)
+                    channel.log.info("closed after %d flips", channel.flips)
     finally:
         for request_page, event_page in pages:
             request_page.close()

@@ -45,13 +45,6 @@ class _Flip:
     """None for a refresh of our own."""
 
 
-@dataclass(slots=True)
-class Counters:
-    flips: int = 0
-    refreshes: int = 0
-    failed: int = 0
-
-
 class Output:
     """Made by :class:`~xendisplback.scanout.outputs.Outputs`, in whose nursery its tasks run."""
 
@@ -69,7 +62,7 @@ class Output:
         self._waiting: _Flip | None = None
         self._idle: trio.Event | None = None
         self._refresh_scope: trio.CancelScope | None = None
-        self.counters = Counters()
+        self._flips = 0
 
     @property
     def name(self) -> str:
@@ -93,7 +86,6 @@ class Output:
         """Raises RequestError EBUSY while another one holds the output."""
         if self._holder is None:
             self._holder, self._holder_name = holder, holder_name
-            self.counters = Counters()
         elif self._holder is not holder:
             raise RequestError(Status.EBUSY, f"output {self.name} is held by {self._holder_name}")
 
@@ -212,10 +204,8 @@ class Output:
             self._start(self._in_flight)
         elif self._idle is not None:
             self._idle.set()
-        if flip is None or flip.shown is None:
-            self.counters.refreshes += 1
-        else:
-            self.counters.flips += 1
+        if flip is not None and flip.shown is not None:
+            self._flips += 1
             flip.shown()
 
     async def watch_copier(self) -> None:
@@ -228,7 +218,6 @@ class Output:
 
     def fail(self, error: HostError) -> None:
         """The card refused a commit or is gone: go dark, let the guest run on, say so once."""
-        self.counters.failed += 1
         logger.error("%s: dark until its guest sets a mode again: %s", self.name, error)
         self._nursery.start_soon(self._fail)
 
@@ -253,8 +242,8 @@ class Output:
         period, flips = 1 / self._refresh_rate, -1
         with scope:
             while True:
-                await trio.sleep(period if flips == self.counters.flips else 8 * period)
-                quiet, flips = flips == self.counters.flips, self.counters.flips
+                await trio.sleep(period if flips == self._flips else 8 * period)
+                quiet, flips = flips == self._flips, self._flips
                 if quiet and self._in_flight is None and self._frame and self._path:
                     self._start(_Flip(self._frame, None))
 
