@@ -34,7 +34,7 @@ static void finish(struct xdb_copier *copier, int result, bool announce)
 	pthread_mutex_lock(&copier->lock);
 	copier->busy = false;
 	copier->result = result;
-	pthread_cond_signal(&copier->ended);
+	pthread_cond_broadcast(&copier->ended);
 	pthread_mutex_unlock(&copier->lock);
 	if (announce) {
 		/* It can only fail when 2^64 - 1 results wait unread. */
@@ -107,11 +107,14 @@ int xdb_copier_wait(struct xdb_copier *copier)
 void xdb_copier_start(struct xdb_copier *copier, const struct xdb_job *job, uintptr_t submit,
 		      uintptr_t argument)
 {
-	xdb_copier_wait(copier);
+	pthread_mutex_lock(&copier->lock);
+	while (copier->busy)
+		pthread_cond_wait(&copier->ended, &copier->lock);
 	copier->job = job;
 	copier->submit = (int (*)(void *))submit;
 	copier->argument = (void *)argument;
 	copier->busy = true;
+	pthread_mutex_unlock(&copier->lock);
 	sem_post(&copier->wake);
 }
 

@@ -18,6 +18,9 @@
 
 #define OPAQUE 0xff000000u
 
+/* A guest's picture may start at an odd address: data_ofs and the pitch are its own choice. */
+typedef uint16_t unaligned_u16 __attribute__((aligned(1), may_alias));
+
 typedef void row_function(void *restrict to, const void *restrict from, size_t units);
 
 static void copy_row(void *restrict to, const void *restrict from, size_t units)
@@ -56,7 +59,7 @@ static row_function *plain_copy = copy_row;
 static void rgb565_row(void *restrict to, const void *restrict from, size_t units)
 {
 	uint32_t *restrict d = to;
-	const uint16_t *restrict s = from;
+	const unaligned_u16 *restrict s = from;
 
 	for (size_t i = 0; i < units; i++) {
 		uint32_t v = s[i], r = v >> 11, g = v >> 5 & 63, b = v & 31;
@@ -77,7 +80,7 @@ static void rgb888_row(void *restrict to, const void *restrict from, size_t unit
 static void xrgb4444_row(void *restrict to, const void *restrict from, size_t units)
 {
 	uint32_t *restrict d = to;
-	const uint16_t *restrict s = from;
+	const unaligned_u16 *restrict s = from;
 
 	for (size_t i = 0; i < units; i++) {
 		uint32_t v = s[i];
@@ -89,7 +92,7 @@ static void xrgb4444_row(void *restrict to, const void *restrict from, size_t un
 static void xrgb1555_row(void *restrict to, const void *restrict from, size_t units)
 {
 	uint32_t *restrict d = to;
-	const uint16_t *restrict s = from;
+	const unaligned_u16 *restrict s = from;
 
 	for (size_t i = 0; i < units; i++) {
 		uint32_t v = s[i], r = v >> 10 & 31, g = v >> 5 & 31, b = v & 31;

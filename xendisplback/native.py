@@ -24,7 +24,5 @@ class NativeHost:
     def event_channels(self, domid: int) -> Evtchn:
         return Evtchn(domid)
 
-    def open_cards(
-        self, selectors: Iterable[str]
-    ) -> tuple[Sequence[Card], Sequence[HostError]]:
+    def open_cards(self, selectors: Iterable[str]) -> tuple[Sequence[Card], Sequence[HostError]]:
         return open_cards(selectors)

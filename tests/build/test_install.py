@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -45,6 +47,21 @@ def test_the_wheel_is_abi3_and_has_the_three_extensions(tmp_path: Path) -> None:
         assert f"xendisplback/_ext/{extension}.abi3.so" in names
         assert f"xendisplback/_ext/{extension}.pyi" in names
     assert "xendisplback/py.typed" in names
+
+
+def test_the_source_archive_has_what_the_extensions_are_built_from(tmp_path: Path) -> None:
+    # From a copy: setuptools writes its list of files into the tree.
+    tree = tmp_path / "tree"
+    ignored = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "*.so", "rig")
+    shutil.copytree(PROJECT, tree, ignore=ignored)
+    command = [sys.executable, "setup.py", "--quiet", "sdist", "--dist-dir", str(tmp_path)]
+    subprocess.run(command, cwd=tree, check=True, capture_output=True, timeout=120)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as packed:
+        names = {name.partition("/")[2] for name in packed.getnames()}
+    sources = {f"cffi_build/{path.name}" for path in (PROJECT / "cffi_build").glob("*.[chp]*")}
+    assert "cffi_build/memory.h" in sources
+    assert sources <= names
 
 
 def test_a_missing_extension_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

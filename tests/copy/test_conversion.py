@@ -77,13 +77,15 @@ REFERENCE: dict[str, Callable[[bytes], list[bytes]]] = {
 }
 
 
-def run(source: bytes, target: bytearray, *layout: int, formats: tuple[int, int]) -> None:
+def run(
+    source: bytes, target: bytearray, *layout: int, formats: tuple[int, int], source_offset: int = 0
+) -> None:
     """``layout``: source pitch, target offset, target pitch, width, height."""
     source_pitch, offset, pitch, width, height = layout
-    memory = ctypes.create_string_buffer(source, len(source))
+    memory = ctypes.create_string_buffer(b"\x5a" * source_offset + source)
     view = (ctypes.c_char * len(target)).from_buffer(target)
     job = CopyJob(
-        ctypes.addressof(memory),
+        ctypes.addressof(memory) + source_offset,
         source_pitch,
         ctypes.addressof(view) + offset,
         pitch,
@@ -98,6 +100,7 @@ def run(source: bytes, target: bytearray, *layout: int, formats: tuple[int, int]
 @given(
     width=st.integers(1, 70),
     height=st.integers(1, 4),
+    source_offset=st.integers(0, 17),
     source_gap=st.integers(0, 9),
     target_gap=st.integers(0, 3),
     offset=st.integers(0, 20),
@@ -108,6 +111,7 @@ def test_every_format_becomes_xrgb8888_and_nothing_else_is_written(
     name: str,
     width: int,
     height: int,
+    source_offset: int,
     source_gap: int,
     target_gap: int,
     offset: int,
@@ -123,7 +127,8 @@ def test_every_format_becomes_xrgb8888_and_nothing_else_is_written(
     )
     target = bytearray(b"\xa5" * (offset + pitch * height + 64))
     expected = bytearray(target)
-    run(source, target, source_pitch, offset, pitch, width, height, formats=(fourcc(name), XR24))
+    layout = source_pitch, offset, pitch, width, height
+    run(source, target, *layout, formats=(fourcc(name), XR24), source_offset=source_offset)
     for y in range(height):
         row = source[y * source_pitch : y * source_pitch + row_bytes]
         for x, pixel in enumerate(REFERENCE[name](row)):

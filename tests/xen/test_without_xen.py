@@ -96,6 +96,23 @@ async def test_a_cancelled_mapping_is_undone() -> None:
     assert table.closed.is_set()
 
 
+async def test_paged_out_guests_leave_worker_threads_to_the_others() -> None:
+    table = SlowTable()
+
+    async def attempt() -> None:
+        with pytest.raises(HostError):
+            await map_with_deadline(table, 3, [8], writable=False, seconds=0.05)
+
+    try:
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                for _ in range(int(trio.to_thread.current_default_thread_limiter().total_tokens)):
+                    nursery.start_soon(attempt)
+            await trio.to_thread.run_sync(lambda: None)
+    finally:
+        table.paged_in.set()
+
+
 def test_a_shared_page_is_the_memory_it_names() -> None:
     import ctypes
 

@@ -47,7 +47,8 @@ class Gnttab:
         """Raises HostError: no Xen, no permission."""
         self.xen = load_xen()
         self._lock = threading.Lock()
-        self._mapping = 0
+        self._uses = 0
+        """Mappings that exist or are being made; under the lock."""
         # The library logs to stderr what it can't open; look first, and say it once.
         if not os.access(GNTDEV, os.R_OK | os.W_OK):
             number = errno.EACCES if os.path.exists(GNTDEV) else errno.ENOENT
@@ -59,37 +60,42 @@ class Gnttab:
     def map(self, domid: int, refs: Sequence[int], *, writable: bool) -> Mapping:
         ffi, lib = self.xen.ffi, self.xen.lib
         prot = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+        c_refs = ffi.new("uint32_t[]", refs)
         with self._lock:
-            self._mapping += 1
-        try:
-            pages = lib.xengnttab_map_domain_grant_refs(
-                self._handle, len(refs), domid, ffi.new("uint32_t[]", refs), prot
-            )
-        finally:
-            with self._lock:
-                self._mapping -= 1
+            self._uses += 1
+        pages = lib.xengnttab_map_domain_grant_refs(self._handle, len(refs), domid, c_refs, prot)
         if not pages:
+            number = ffi.errno
+            self._used()
             raise HostError(
                 f"{len(refs)} pages of domain {domid} can't be mapped",
                 call="xengnttab_map_domain_grant_refs",
                 path=GNTDEV,
-                errno=ffi.errno,
+                errno=number,
             )
         return Mapping(self, pages, len(refs))
 
     def unmap(self, pages: Address, count: int) -> None:
-        if self.xen.lib.xengnttab_unmap(self._handle, pages, count) != 0:
+        failed = self.xen.lib.xengnttab_unmap(self._handle, pages, count) != 0
+        number = self.xen.ffi.errno
+        self._used()
+        if failed:
             raise HostError(
                 f"{count} pages can't be unmapped",
                 call="xengnttab_unmap",
                 path=GNTDEV,
-                errno=self.xen.ffi.errno,
+                errno=number,
             )
 
-    def close(self) -> None:
-        # A thread that waits for a paged-out guest still uses the handle; then the process's end closes it.
+    def _used(self) -> None:
         with self._lock:
-            if self._mapping == 0:
+            self._uses -= 1
+
+    def close(self) -> None:
+        # A thread that waits for a paged-out guest still uses the handle, until it has unmapped what it got
+        # too late; then the process's end closes it.
+        with self._lock:
+            if self._uses == 0:
                 self.xen.lib.xengnttab_close(self._handle)
 
 
@@ -113,7 +119,11 @@ async def map_with_deadline(
 
     with trio.move_on_after(seconds):
         try:
-            return await trio.to_thread.run_sync(work, abandon_on_cancel=True)
+            # A thread left behind keeps its limiter's token. Trio's own limiter has 40 for the whole daemon:
+            # one paged-out guest would soon hold them all.
+            return await trio.to_thread.run_sync(
+                work, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1)
+            )
         except trio.Cancelled:
             # Set first, looked at second, as the thread does the other way round: one of us closes it.
             abandoned = True
