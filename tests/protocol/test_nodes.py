@@ -7,7 +7,7 @@ import ast
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import xendisplback.protocol
@@ -62,7 +62,11 @@ def test_other_numbers_are_refused(value: str | None) -> None:
         parse_number("n", value)
 
 
-@given(st.one_of(st.none(), st.text(max_size=4)))
+@given(st.one_of(st.none(), st.text("0123456789", max_size=2), st.text(max_size=4)))
+@example("0")
+@example("8")
+@example("9")
+@example("²")
 def test_a_state_is_one_digit_from_0_to_8(value: str | None) -> None:
     expected = {str(int(state)): state for state in XenbusState} | {None: XenbusState.Unknown}
     assert parse_state(value) is expected.get(value)
