@@ -237,9 +237,7 @@ class Host(Protocol):
         """A new handle, restricted to ``domid`` where the kernel can."""
         ...
 
-    def open_cards(
-        self, selectors: Iterable[str]
-    ) -> tuple[Sequence[Card], Sequence[HostError]]:
+    def open_cards(self, selectors: Iterable[str]) -> tuple[Sequence[Card], Sequence[HostError]]:
         """Open the cards that ``selectors`` name (empty: every card with KMS). Blocking.
 
         A selector is a path, ``driver:NAME`` or ``connector:NAME``. What could not be opened is returned

@@ -16,7 +16,7 @@ from xendisplback.errors import HostError
 from xendisplback.host import GrantMapping
 from xendisplback.xen.devices import refusal
 from xendisplback.xen.evtchn import Evtchn
-from xendisplback.xen.gnttab import Gnttab, map_with_deadline
+from xendisplback.xen.gnttab import DomainGrants, Gnttab
 from xendisplback.xen.shared_page import SharedPage, read_memory, write_memory
 
 
@@ -68,10 +68,15 @@ class SlowTable:
         self.closed.set()
 
 
+def soon() -> float:
+    return trio.current_time() + 0.05
+
+
 async def test_a_mapping_in_time_is_returned_open() -> None:
     table = SlowTable()
     table.paged_in.set()
-    assert await map_with_deadline(table, 3, [8], writable=False, seconds=5) is table
+    mapping = await DomainGrants(table, 3).map([8], trio.current_time() + 5, writable=False)
+    assert mapping is table
     assert not table.closed.is_set()
 
 
@@ -79,7 +84,7 @@ async def test_a_mapping_that_comes_too_late_is_refused_and_undone() -> None:
     table = SlowTable()
     with trio.fail_after(5):
         with pytest.raises(HostError) as caught:
-            await map_with_deadline(table, 3, [8], writable=False, seconds=0.05)
+            await DomainGrants(table, 3).map([8], soon(), writable=False)
         assert caught.value.errno == errno.ETIMEDOUT
         table.paged_in.set()
         await trio.to_thread.run_sync(table.closed.wait, 5)
@@ -89,26 +94,25 @@ async def test_a_mapping_that_comes_too_late_is_refused_and_undone() -> None:
 async def test_a_cancelled_mapping_is_undone() -> None:
     table = SlowTable()
     with trio.move_on_after(0.05) as scope:
-        await map_with_deadline(table, 3, [8], writable=False, seconds=60)
+        await DomainGrants(table, 3).map([8], trio.current_time() + 60, writable=False)
     assert scope.cancelled_caught
     table.paged_in.set()
     await trio.to_thread.run_sync(table.closed.wait, 5)
     assert table.closed.is_set()
 
 
-async def test_paged_out_guests_leave_worker_threads_to_the_others() -> None:
+async def test_a_paged_out_guest_leaves_no_more_than_its_threads_behind() -> None:
     table = SlowTable()
-
-    async def attempt() -> None:
-        with pytest.raises(HostError):
-            await map_with_deadline(table, 3, [8], writable=False, seconds=0.05)
-
+    grants = DomainGrants(table, 3)
+    before = threading.active_count()
+    limiter = trio.to_thread.current_default_thread_limiter()
     try:
         with trio.fail_after(5):
-            async with trio.open_nursery() as nursery:
-                for _ in range(int(trio.to_thread.current_default_thread_limiter().total_tokens)):
-                    nursery.start_soon(attempt)
-            await trio.to_thread.run_sync(lambda: None)
+            for _ in range(10):
+                with pytest.raises(HostError):
+                    await grants.map([8], soon(), writable=False)
+            assert limiter.available_tokens == limiter.total_tokens
+        assert threading.active_count() - before <= DomainGrants.MAX_THREADS
     finally:
         table.paged_in.set()
 

@@ -8,7 +8,6 @@ events), buffers, event channels, ring pages.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
@@ -19,11 +18,11 @@ from xendisplback.frontend.channel import Channel, Drained, Port
 from xendisplback.frontend.device import Device, GuestLog
 from xendisplback.frontend.nodes import ConnectorNodes, FrontendNodes
 from xendisplback.frontend.requests import MAP_SECONDS, RequestHandler
-from xendisplback.host import EventChannels, GrantMapping, GrantTable, Host
+from xendisplback.host import EventChannels, GrantMapping, Host
 from xendisplback.protocol.displif import Request
 from xendisplback.scanout.dark import DarkScreen
 from xendisplback.scanout.outputs import Outputs
-from xendisplback.xen.gnttab import map_with_deadline
+from xendisplback.xen.gnttab import DomainGrants
 
 logger = logging.getLogger(__name__)
 
@@ -117,19 +116,14 @@ class Connection:
 
 
 async def _map_pages(
-    grants: GrantTable, device: Device, connectors: Sequence[ConnectorNodes]
+    grants: DomainGrants, connectors: Sequence[ConnectorNodes]
 ) -> list[tuple[GrantMapping, GrantMapping]]:
-    deadline = time.monotonic() + MAP_SECONDS
+    deadline = trio.current_time() + MAP_SECONDS
     mapped: list[GrantMapping] = []
     try:
         for connector in connectors:
             for ref in (connector.request_ring_ref, connector.event_ring_ref):
-                seconds = max(0.0, deadline - time.monotonic())
-                mapped.append(
-                    await map_with_deadline(
-                        grants, device.domid, [ref], writable=True, seconds=seconds
-                    )
-                )
+                mapped.append(await grants.map([ref], deadline, writable=True))
     except BaseException:
         for mapping in mapped:
             mapping.close()
@@ -139,13 +133,13 @@ async def _map_pages(
 
 @asynccontextmanager
 async def connect(
-    host: Host, grants: GrantTable, device: Device, nodes: FrontendNodes, outputs: Outputs
+    host: Host, grants: DomainGrants, device: Device, nodes: FrontendNodes, outputs: Outputs
 ) -> AsyncGenerator[Connection, None]:
     """A connection that serves nobody yet; released on exit, within ``RELEASE_SECONDS``."""
     buffers = BufferTable()
-    handler = RequestHandler(device, grants, buffers, outputs)
+    handler = RequestHandler(str(device), grants, buffers, outputs)
     channels: list[Channel] = []
-    pages = await _map_pages(grants, device, nodes.connectors)
+    pages = await _map_pages(grants, nodes.connectors)
     try:
         events = host.event_channels(device.domid)
         try:

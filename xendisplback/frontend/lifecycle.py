@@ -26,6 +26,7 @@ from xendisplback.protocol.xenbus import (
     decide,
 )
 from xendisplback.scanout.outputs import Outputs
+from xendisplback.xen.gnttab import DomainGrants
 from xendisplback.xen.store import Transaction, XenStore
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Frontend:
         """The first step was taken: the toolstack and the guest know that we are here."""
         self._host = host
         self._store = store
-        self._grants = grants
+        self._grants = DomainGrants(grants, device.domid)
         self._outputs = outputs
         self._log = GuestLog(logger, str(device))
         self._phase = Phase.NEW

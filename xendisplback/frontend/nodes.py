@@ -80,11 +80,15 @@ async def _read_connector(tx: Transaction, device: Device, index: int) -> Connec
 
 
 async def _check_owner(tx: Transaction, device: Device, path: str) -> None:
-    """A guest owns the directory, so it can delete a leaf and make its own: then the leaf is its own."""
+    """Only the toolstack's domain (0) or ours may own it.
+
+    A guest owns the directory, so it can delete a leaf and make its own, or let another guest make it: what an
+    unprivileged domain creates is its own, wherever that is.
+    """
     if await tx.get(path) is None:
         raise NodeError(path, None, "the toolstack's node")
     owner = (await tx.permissions(path))[0].domid
-    if owner == device.domid:
+    if owner not in (0, device.backend_domid):
         raise NodeError(
             path, f"owned by domain {owner}", "the toolstack's node, not one that the guest made"
         )

@@ -6,15 +6,13 @@ Each has taken its full effect when its response is written: Linux frees and reu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 
 import trio
 
 from xendisplback.errors import HostError
 from xendisplback.frontend.buffers import BufferTable
 from xendisplback.frontend.channel import Channel
-from xendisplback.frontend.device import Device
-from xendisplback.host import GrantMapping, GrantTable
+from xendisplback.host import GrantMapping
 from xendisplback.protocol.directory import DirectoryWalk
 from xendisplback.protocol.displif import (
     REQ_ALLOC,
@@ -34,7 +32,7 @@ from xendisplback.protocol.status import Status, response_status
 from xendisplback.scanout.copy_path import Crop
 from xendisplback.scanout.output import Output
 from xendisplback.scanout.outputs import Outputs
-from xendisplback.xen.gnttab import map_with_deadline
+from xendisplback.xen.gnttab import DomainGrants
 from xendisplback.xen.shared_page import read_memory, write_memory
 
 MAP_SECONDS = 2.5
@@ -45,9 +43,10 @@ class RequestHandler:
     """The slow requests of one connection, one at a time over all its channels."""
 
     def __init__(
-        self, device: Device, grants: GrantTable, buffers: BufferTable, outputs: Outputs
+        self, name: str, grants: DomainGrants, buffers: BufferTable, outputs: Outputs
     ) -> None:
-        self._device = device
+        """``name``: the device, for whom else wants its outputs."""
+        self._name = name
         self._grants = grants
         self._buffers = buffers
         self._outputs = outputs
@@ -82,25 +81,19 @@ class RequestHandler:
                 status = response_status(error.errno or Status.EIO)
         return encode_response(request.request_id, request.OPERATION, status, edid_size)
 
-    async def _map(self, refs: Sequence[int], deadline: float, *, writable: bool) -> GrantMapping:
-        seconds = max(0.0, deadline - trio.current_time())
-        return await map_with_deadline(
-            self._grants, self._device.domid, refs, writable=writable, seconds=seconds
-        )
-
     async def _map_directory(self, first_ref: int, pages: int, *, writable: bool) -> GrantMapping:
         """Map the ``pages`` pages that the directory at ``first_ref`` names, all before one deadline."""
         deadline = trio.current_time() + MAP_SECONDS
         walk = DirectoryWalk(first_ref, pages)
         while walk.next_page is not None:
-            directory = await self._map([walk.next_page], deadline, writable=False)
+            directory = await self._grants.map([walk.next_page], deadline, writable=False)
             try:
                 # One copy, then only the copy: the guest can write the page while we read it.
                 page = read_memory(directory.address, PAGE)
             finally:
                 directory.close()
             walk.feed(page)
-        return await self._map(walk.grefs, deadline, writable=writable)
+        return await self._grants.map(walk.grefs, deadline, writable=writable)
 
     async def _create(self, request: DbufCreate) -> None:
         pages = check_create(request)
@@ -156,7 +149,7 @@ class RequestHandler:
             )
         await channel.screen.settle()
         output = await self._outputs.find(channel.nodes.output)
-        output.claim(channel, f"{self._device} connector {channel.nodes.index}")
+        output.claim(channel, f"{self._name} connector {channel.nodes.index}")
         if output not in self._held:
             self._held.append(output)
         how = await output.configure(frame, crop)
@@ -187,7 +180,8 @@ class RequestHandler:
             raise RequestError(
                 Status.ENOSPC, f"GET_EDID: {request.buffer_sz} bytes for an EDID of {len(edid)}"
             )
-        pages = pages_needed(request.buffer_sz)
+        # Only what is written: buffer_sz can claim 4 GiB, and these grants are in nobody's budget.
+        pages = pages_needed(len(edid))
         mapping = await self._map_directory(request.gref_directory, pages, writable=True)
         try:
             write_memory(mapping.address, edid)

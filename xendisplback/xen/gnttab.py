@@ -99,40 +99,47 @@ class Gnttab:
                 self.xen.lib.xengnttab_close(self._handle)
 
 
-async def map_with_deadline(
-    table: GrantTable, domid: int, refs: Sequence[int], *, writable: bool, seconds: float
-) -> GrantMapping:
-    """Map in a worker thread, or raise HostError ETIMEDOUT after ``seconds``.
+class DomainGrants:
+    """One frontend's way to its guest's pages: mapping in worker threads, against a deadline.
 
     A guest whose pages are paged out makes libxengnttab wait without bound. The thread is then left behind;
-    what it maps in the end is unmapped by it.
+    what it maps in the end is unmapped by it. A frontend has at most ``MAX_THREADS``; trio's own 40 threads are
+    left to everyone else.
     """
-    abandoned = False
-    mapping: GrantMapping | None = None
 
-    def work() -> GrantMapping:
-        nonlocal mapping
-        mapping = table.map(domid, refs, writable=writable)
-        if abandoned:
-            mapping.close()
-        return mapping
+    MAX_THREADS = 4
 
-    with trio.move_on_after(seconds):
-        try:
-            # A thread left behind keeps its limiter's token. Trio's own limiter has 40 for the whole daemon:
-            # one paged-out guest would soon hold them all.
-            return await trio.to_thread.run_sync(
-                work, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1)
-            )
-        except trio.Cancelled:
-            # Set first, looked at second, as the thread does the other way round: one of us closes it.
-            abandoned = True
-            if mapping is not None:
+    def __init__(self, table: GrantTable, domid: int) -> None:
+        self._table = table
+        self._domid = domid
+        self._limiter = trio.CapacityLimiter(self.MAX_THREADS)
+
+    async def map(self, refs: Sequence[int], deadline: float, *, writable: bool) -> GrantMapping:
+        """Raises HostError: what the kernel says, or ETIMEDOUT at ``deadline`` (trio's clock)."""
+        abandoned = False
+        mapping: GrantMapping | None = None
+
+        def work() -> GrantMapping:
+            nonlocal mapping
+            mapping = self._table.map(self._domid, refs, writable=writable)
+            if abandoned:
                 mapping.close()
-            raise
-    raise HostError(
-        f"{len(refs)} pages of domain {domid} could not be mapped within {seconds:.1f} s",
-        call="xengnttab_map_domain_grant_refs",
-        errno=errno.ETIMEDOUT,
-        hint="the guest is paged out or paused",
-    )
+            return mapping
+
+        with trio.move_on_at(deadline):
+            try:
+                return await trio.to_thread.run_sync(
+                    work, abandon_on_cancel=True, limiter=self._limiter
+                )
+            except trio.Cancelled:
+                # Set first, looked at second, as the thread does the other way round: one of us closes it.
+                abandoned = True
+                if mapping is not None:
+                    mapping.close()
+                raise
+        raise HostError(
+            f"{len(refs)} pages of domain {self._domid} could not be mapped in time",
+            call="xengnttab_map_domain_grant_refs",
+            errno=errno.ETIMEDOUT,
+            hint="the guest is paged out or paused",
+        )
