@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -24,6 +25,8 @@ FAILED_PREPARATION = 2
 
 def main() -> int:
     arguments = _parser().parse_args()
+    # As an exception, so that QEMU ends with us.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("rig: ended by SIGTERM"))
     if arguments.list:
         for item in in_order():
             print(f"{item.name:24} {item.shows}")

@@ -10,7 +10,7 @@ import time
 from tests.rig.dom0_link import Dom0, RigError
 
 UNIT = "xendisplback"
-STRACE_TOTAL = re.compile(r"^\s*[\d.]+\s+[\d.]+\s+\d*\s+(\d+)\s+(?:\d+\s+)?total$", re.MULTILINE)
+STRACE_ROW = re.compile(r"^\s*[\d.]+\s+[\d.]+\s+\d*\s+(\d+)\s+(?:\d+\s+)?(\w+)$", re.MULTILINE)
 
 
 class Daemon:
@@ -71,8 +71,7 @@ class SystemCalls:
     OUTPUT = "/tmp/strace"
 
     def __init__(self, dom0: Dom0, pid: int) -> None:
-        self.total = 0
-        self.table = ""
+        self.counts: dict[str, int] = {}
         self._dom0 = dom0
         self._pid = pid
         self._thread = threading.Thread(target=self._trace, daemon=True)
@@ -91,11 +90,10 @@ class SystemCalls:
         # By its id: strace detaches at SIGINT and writes its table.
         self._dom0.shell(f"kill -INT $(sed -n 's/^TracerPid:.//p' /proc/{self._pid}/status)")
         self._thread.join(30)
-        self.table = self._dom0.get(self.OUTPUT).decode()
-        found = STRACE_TOTAL.search(self.table)
-        if found is None:
-            raise RigError(f"not strace's table: {self.table!r}")
-        self.total = int(found[1])
+        table = self._dom0.get(self.OUTPUT).decode()
+        self.counts = {name: int(count) for count, name in STRACE_ROW.findall(table)}
+        if self.counts.pop("total", None) != sum(self.counts.values()):
+            raise RigError(f"not strace's table: {table!r}")
 
     def _trace(self) -> None:
         # What strace itself returns after SIGINT does not matter; its table does.

@@ -144,6 +144,7 @@ def _configure(root: Path) -> None:
     # The guests' consoles in /var/log/xen/console, also when nobody reads them.
     with (root / "etc/default/xen").open("a") as settings:
         settings.write("XENCONSOLED_ARGS=--log=guest\n")
+    (root / "var/log/xen/console").mkdir(parents=True)
     (root / "etc/fstab").write_text("/dev/vda / ext4 rw,noatime 0 0\n")
     (root / "etc/hostname").write_text("dom0\n")
     (root / "etc/motd").write_bytes(b"")

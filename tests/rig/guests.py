@@ -124,7 +124,7 @@ class Guest:
 
     def shell(self, script: str, timeout: float = 30.0) -> list[str]:
         """Its output. Raises: RigError: the exit code is not 0."""
-        code, lines = self.ask_all(f"sh {script}", timeout)
+        code, lines = self.ask_all(f"sh exec 2>&1; {script}", timeout)
         if code != "0":
             raise RigError(f"guest {self.name}: {script}: exit code {code}: {lines}")
         return lines

@@ -6,7 +6,6 @@ Each has taken its full effect when its response is written: Linux frees and reu
 
 from __future__ import annotations
 
-
 import trio
 
 from xendisplback.errors import HostError

@@ -22,11 +22,14 @@ def system_calls(rig: Rig) -> str:
     guest.flip(20)
     with SystemCalls(rig.dom0, rig.daemon.pid()) as calls:
         guest.flip(FLIPS)
-    per_flip = calls.total / FLIPS
-    expect(per_flip <= SYSTEM_CALLS_PER_FLIP, f"{per_flip:.1f} a flip:\n{calls.table}")
-    busiest = [line.split() for line in calls.table.splitlines()[2:8]]
-    names = " ".join(f"{row[-1]} {int(row[3]) / FLIPS:.2f}" for row in busiest if len(row) >= 5)
-    return f"{per_flip:.1f} a flip: {names}"
+    # A system call only where dom0's TSC is not stable, as under emulation; elsewhere the vDSO serves it.
+    clock = calls.counts.pop("clock_gettime", 0) / FLIPS
+    per_flip = sum(calls.counts.values()) / FLIPS
+    busiest = sorted(calls.counts.items(), key=lambda item: -item[1])[:6]
+    names = ", ".join(f"{name} {count / FLIPS:.2f}" for name, count in busiest)
+    figure = f"{per_flip:.1f} a flip ({names}), and {clock:.1f} times the clock"
+    expect(per_flip <= SYSTEM_CALLS_PER_FLIP, figure)
+    return figure
 
 
 @scenario(240)
