@@ -14,8 +14,7 @@ from tests.rig.cpio import Cpio
 from tests.rig.debian import command
 
 DOM0_MODULES = ["virtio_pci", "virtio_blk", "crc32c_generic", "ext4"]
-# vgem gives the guest buffers that are not the frontend's own, for the import scenario.
-GUEST_MODULES = ["drm_xen_front", "vgem"]
+GUEST_MODULES = ["drm_xen_front"]
 APPLETS = [
     "sh",
     "mount",

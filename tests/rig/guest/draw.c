@@ -5,7 +5,7 @@
  *
  *   open SECONDS          find the card (a restarted backend plugs in a new one); connectors and modes
  *   close                 give the card back (before modetest, rmmod)
- *   mode I WxH FOURCC [import]  two buffers with patterns 0 and 1, mode set with pattern 0; import: of vgem
+ *   mode I WxH FOURCC     two buffers with patterns 0 and 1, mode set with pattern 0
  *   flip I N              N page flips, waiting for each event
  *   flipfree I            flips until "stop I"
  *   show I K              pattern K into the hidden buffer, one flip
@@ -64,8 +64,6 @@ struct buffer {
     uint32_t handle, fb, pitch;
     uint64_t size;
     uint8_t *pixels;
-    int vgem;             /* fd of the vgem card that allocated it, or -1 */
-    uint32_t vgem_handle;
 };
 
 struct screen {
@@ -135,48 +133,6 @@ static void draw(struct screen *screen, struct buffer *buffer, uint32_t pattern)
     }
 }
 
-static int import_from_vgem(struct screen *screen, struct buffer *buffer)
-{
-    char path[32];
-    for (int minor = 0; minor < 16 && buffer->vgem < 0; minor++) {
-        char driver[16] = "";
-        struct drm_version version = {.name = driver, .name_len = sizeof driver - 1};
-        snprintf(path, sizeof path, "/dev/dri/card%d", minor);
-        int fd = open(path, O_RDWR | O_CLOEXEC);
-        if (fd >= 0 && control(fd, DRM_IOCTL_VERSION, &version) == 0 && !strcmp(driver, "vgem"))
-            buffer->vgem = fd;
-        else if (fd >= 0)
-            close(fd);
-    }
-    if (buffer->vgem < 0)
-        return fail("no vgem card");
-    struct drm_mode_create_dumb create = {
-        .width = screen->width, .height = screen->height, .bpp = screen->format->cpp * 8};
-    if (control(buffer->vgem, DRM_IOCTL_MODE_CREATE_DUMB, &create) < 0)
-        return fail_errno("vgem CREATE_DUMB");
-    buffer->vgem_handle = create.handle;
-    buffer->pitch = create.pitch;
-    buffer->size = create.size;
-    struct drm_mode_map_dumb map = {.handle = create.handle};
-    if (control(buffer->vgem, DRM_IOCTL_MODE_MAP_DUMB, &map) < 0)
-        return fail_errno("vgem MAP_DUMB");
-    buffer->pixels =
-        mmap(NULL, create.size, PROT_READ | PROT_WRITE, MAP_SHARED, buffer->vgem, map.offset);
-    if (buffer->pixels == MAP_FAILED)
-        return fail_errno("vgem mmap");
-    struct drm_prime_handle prime = {.handle = create.handle, .flags = DRM_CLOEXEC | DRM_RDWR};
-    if (control(buffer->vgem, DRM_IOCTL_PRIME_HANDLE_TO_FD, &prime) < 0)
-        return fail_errno("vgem PRIME_HANDLE_TO_FD");
-    int result = control(card, DRM_IOCTL_PRIME_FD_TO_HANDLE, &prime);
-    int error = errno;
-    close(prime.fd);
-    errno = error;
-    if (result < 0)
-        return fail_errno("PRIME_FD_TO_HANDLE");
-    buffer->handle = prime.handle;
-    return 0;
-}
-
 static int create_dumb(struct screen *screen, struct buffer *buffer)
 {
     struct drm_mode_create_dumb create = {
@@ -220,10 +176,7 @@ static void release(struct buffer *buffer)
         munmap(buffer->pixels, buffer->size);
     if (buffer->handle)
         control(card, DRM_IOCTL_GEM_CLOSE, &gem);
-    if (buffer->vgem >= 0)
-        close(buffer->vgem);
     memset(buffer, 0, sizeof *buffer);
-    buffer->vgem = -1;
 }
 
 /* --- card and modes --------------------------------------------------------------------------------- */
@@ -271,7 +224,6 @@ static int look_at_connectors(void)
             return fail_errno("GETCONNECTOR");
         screen->connector = connectors[index];
         screen->crtc = crtcs[index];
-        screen->buffers[0].vgem = screen->buffers[1].vgem = -1;
         if (get.count_modes)
             screen->mode = modes[0];
         used += snprintf(answer + used, sizeof answer - used, " %dx%d%s", screen->mode.hdisplay,
@@ -320,10 +272,10 @@ static int set_crtc(struct screen *screen, int on)
 
 static int set_mode(struct screen *screen, const char *arguments)
 {
-    char name[8] = "", import[8] = "";
+    char name[8] = "";
     uint32_t width, height;
-    if (sscanf(arguments, "%ux%u %7s %7s", &width, &height, name, import) < 3)
-        return fail("mode I WxH FOURCC [import]");
+    if (sscanf(arguments, "%ux%u %7s", &width, &height, name) < 3)
+        return fail("mode I WxH FOURCC");
     const struct format *format = NULL;
     for (size_t index = 0; index < sizeof FORMATS / sizeof FORMATS[0]; index++)
         if (!strcmp(FORMATS[index].name, name))
@@ -338,11 +290,9 @@ static int set_mode(struct screen *screen, const char *arguments)
     screen->height = height;
     screen->front = 0;
     int result = 0;
-    for (int side = 0; side < 2; side++)
-        screen->buffers[side].vgem = -1;
     for (int side = 0; side < 2 && result == 0; side++) {
         struct buffer *buffer = &screen->buffers[side];
-        result = *import ? import_from_vgem(screen, buffer) : create_dumb(screen, buffer);
+        result = create_dumb(screen, buffer);
         if (result == 0) {
             draw(screen, buffer, side);
             result = add_framebuffer(screen, buffer);

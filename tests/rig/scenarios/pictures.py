@@ -43,18 +43,6 @@ def other_formats(rig: Rig) -> str:
 
 
 @scenario(240)
-def imported_buffer(rig: Rig) -> str:
-    """Buffers of another driver (vgem) imported into the frontend: no size on the wire, offset 0."""
-    guest = rig.guest_up("a")
-    guest.shell("modprobe vgem")
-    answer = guest.ask("mode 0 800x600 XR24 import", timeout=60)
-    rig.expect_picture(0, pattern(800, 600, 0))
-    guest.ask("show 0 9")
-    rig.expect_picture(0, pattern(800, 600, 9))
-    return answer
-
-
-@scenario(240)
 def front_buffer(rig: Rig) -> str:
     """A guest that draws into the visible buffer and never flips is refreshed."""
     guest = rig.guest_up("a")
