@@ -319,3 +319,43 @@ async def test_a_flood_of_bad_requests_does_not_stop_another_guest(
         assert other.displays[0].frame_done_timeouts == 0
         assert other.displays[0].flips > 30
         assert caplog.text.count("operation 0x0 is unknown") <= 20
+
+
+async def test_a_card_that_loses_a_flip_event_does_not_hold_its_guest_for_ever(
+    machine: Machines, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with machine() as m:
+        guest = await m.guest()
+        framebuffer = await guest.create_framebuffer(800, 600, "XR24")
+        display = guest.displays[0]
+        await display.enable(framebuffer)
+        m.host.device.stuck = True
+        for _ in range(3):
+            await display.flip(framebuffer)
+        assert display.flips == 3
+        assert display.frame_done_timeouts == 0
+        assert "HDMI-A-1: dark until its guest sets a mode again: no flip event" in caplog.text
+        m.host.device.stuck = False
+        await display.enable(framebuffer)
+        assert m.host.device.screen("HDMI-A-1") is not None
+
+
+async def test_destroying_a_buffer_while_another_channel_flips_to_it_reads_no_freed_memory(
+    machine: Machines,
+) -> None:
+    """A read of unmapped pages would end this process."""
+    async with machine() as m:
+        guest = await m.guest(("HDMI-A-1", "800x600"), ("HDMI-A-2", "800x600"))
+        stays = await guest.create_framebuffer(800, 600, "XR24")
+        await guest.displays[1].enable(stays)
+        for _ in range(15):
+            goes = await guest.create_framebuffer(800, 600, "XR24")
+            ring = guest.displays[1].requests
+            for number in range(8):
+                cookie = goes.cookie if number % 2 else stays.cookie
+                ring.put(encode_request(PgFlip(number, cookie)))
+            ring.push()
+            ring.kick()
+            await guest.destroy_framebuffer(goes)
+            # The two ring pages of each connector, and the buffer that stays.
+            assert m.host.memory.mapped(guest.memory.domid) == 4 + 469

@@ -65,7 +65,7 @@ class RequestHandler:
                     case FbAttach():
                         self._buffers.attach(request)
                     case FbDetach():
-                        await self._detach(request)
+                        await self._forget(request.fb_cookie)
                     case SetConfig():
                         await self._configure(channel, request)
                     case PgFlip():
@@ -116,16 +116,12 @@ class RequestHandler:
         self._buffers.remove(request.dbuf_cookie)
         await trio.to_thread.run_sync(buffer.mapping.close)
 
-    async def _detach(self, request: FbDetach) -> None:
-        self._buffers.frame(request.fb_cookie)
-        await self._forget(request.fb_cookie)
-
     async def _forget(self, fb_cookie: int) -> None:
-        """Take a framebuffer off every output of this guest, then out of the table."""
-        frame = self._buffers.frame(fb_cookie)
+        """Take a framebuffer out of the table and off every output of this guest. Raises RequestError ENOENT."""
+        # First out of the table: a flip on another channel must not find it while we wait.
+        frame = self._buffers.detach(fb_cookie)
         for output in self._held:
             await output.forget(frame)
-        self._buffers.detach(fb_cookie)
 
     async def _configure(self, channel: Channel, request: SetConfig) -> None:
         if request.disables:

@@ -23,6 +23,7 @@ import trio
 
 from xendisplback.errors import HostError
 from xendisplback.host import Card
+from xendisplback.kms.mode import Mode
 from xendisplback.protocol.errors import RequestError
 from xendisplback.protocol.formats import fourcc_name
 from xendisplback.protocol.status import Status
@@ -61,7 +62,9 @@ class Output:
         self._in_flight: _Flip | None = None
         self._waiting: _Flip | None = None
         self._idle: trio.Event | None = None
-        self._refresh_scope: trio.CancelScope | None = None
+        self._modeset = trio.Lock()
+        """Held while a worker thread sets or ends the output's mode."""
+        self._attending: trio.CancelScope | None = None
         self._flips = 0
 
     @property
@@ -102,27 +105,35 @@ class Output:
         Raises RequestError EINVAL where no mode or format fits, HostError where the card refuses.
         """
         await self.settle()
-        self._frame = frame
+        # Nothing refreshes what is being configured.
+        self._frame = None
         if not self._pipe.connector.connected:
             await self._darken()
             return f"{self.name} has no monitor: dark, flips complete on a timer"
         mode = choose_mode(self._pipe.connector.modes, crop.width, crop.height)
         fourcc = choose_format(frame.layout.format, self._pipe.plane.formats, can_convert)
         path = self._path
-        if path is None or (path.mode, path.crop, path.fourcc) != (mode, crop, fourcc):
+        if path is not None and (path.mode, path.crop, path.fourcc) != (mode, crop, fourcc):
             await self._darken()
-            path = await trio.to_thread.run_sync(
-                CopyPath, self._pipe, mode, crop, fourcc, self._copier
-            )
-            self._path = path
         try:
-            await trio.to_thread.run_sync(path.light, frame)
+            await self._light(frame, mode, crop, fourcc)
         except HostError:
             await self._darken()
             raise
-        self._start_refreshing()
         conversion = "" if fourcc == frame.layout.format.fourcc else f" as {fourcc_name(fourcc)}"
         return f"{self.name} {mode}, {frame.layout.format.name}{conversion}, by copy"
+
+    async def _light(self, frame: Frame, mode: Mode, crop: Crop, fourcc: int) -> None:
+        async with self._modeset:
+            if self._path is None:
+                self._path = await trio.to_thread.run_sync(
+                    CopyPath, self._pipe, mode, crop, fourcc, self._copier
+                )
+            await trio.to_thread.run_sync(self._path.light, frame)
+        self._frame = frame
+        if self._attending is None:
+            self._attending = trio.CancelScope()
+            self._nursery.start_soon(self._attend, self._attending)
 
     async def disable(self) -> None:
         """Go dark. Every flip that was on its way has been answered by then."""
@@ -131,37 +142,39 @@ class Output:
         await self._darken()
 
     async def forget(self, frame: Frame) -> None:
-        """``frame``'s memory goes away: if it is on screen, go dark first, as KMS does."""
+        """``frame``'s memory goes away, and no new flip names it: if it is on screen, go dark, as KMS does."""
+        await self.settle()
         if frame is self._frame:
             await self.disable()
-        else:
-            await self.settle()
         if self._path is not None:
             self._path.forget(frame)
 
     async def _darken(self) -> None:
-        if self._refresh_scope is not None:
-            self._refresh_scope.cancel()
-            self._refresh_scope = None
-        path, self._path = self._path, None
+        path = self._take_path()
         if path is not None:
+            await self._close_path(path)
+
+    def _take_path(self) -> CopyPath | None:
+        """Dark from now on, as far as flips are concerned; the path is the caller's to close."""
+        if self._attending is not None:
+            self._attending.cancel()
+            self._attending = None
+        path, self._path = self._path, None
+        return path
+
+    async def _close_path(self, path: CopyPath) -> None:
+        async with self._modeset:
             try:
                 await trio.to_thread.run_sync(path.close)
             except HostError as error:
                 logger.warning("%s: could not be switched off: %s", self.name, error)
 
     async def settle(self) -> None:
-        """Until nothing is in flight."""
-        if not self._busy:
-            return
-        self._idle = trio.Event()
-        with trio.move_on_after(STUCK_SECONDS):
-            await self._idle.wait()
+        """Until nothing is in flight; :meth:`_attend` sees to it that this comes about."""
         while self._busy:
-            logger.error("%s: no flip event within %g s", self.name, STUCK_SECONDS)
-            await trio.to_thread.run_sync(self._copier.wait)
-            self._finish()
-        self._idle = None
+            if self._idle is None:
+                self._idle = trio.Event()
+            await self._idle.wait()
 
     @property
     def _busy(self) -> bool:
@@ -204,6 +217,7 @@ class Output:
             self._start(self._in_flight)
         elif self._idle is not None:
             self._idle.set()
+            self._idle = None
         if flip is not None and flip.shown is not None:
             self._flips += 1
             flip.shown()
@@ -213,38 +227,40 @@ class Output:
         while True:
             await trio.lowlevel.wait_readable(self._copier.fd)
             errno = -self._copier.result()
-            if errno and self._in_flight is not None:
+            if errno:
                 self.fail(HostError("commit refused", call="DRM_IOCTL_MODE_ATOMIC", errno=errno))
 
     def fail(self, error: HostError) -> None:
         """The card refused a commit or is gone: go dark, let the guest run on, say so once."""
-        logger.error("%s: dark until its guest sets a mode again: %s", self.name, error)
-        self._nursery.start_soon(self._fail)
+        path = self._take_path()
+        if path is not None:
+            logger.error("%s: dark until its guest sets a mode again: %s", self.name, error)
+            self._nursery.start_soon(self._fail, path, self._in_flight)
 
-    async def _fail(self) -> None:
+    async def _fail(self, path: CopyPath, flip: _Flip | None) -> None:
+        """Task: the guest gets its event first; what the card says to being switched off may take long."""
         await trio.to_thread.run_sync(self._copier.wait)
-        await self._darken()
-        if self._in_flight is not None:
+        if flip is not None and self._in_flight is flip:
             self._finish()
+        await self._close_path(path)
 
-    # Guests that draw into the visible buffer send no flips
+    async def _attend(self, scope: trio.CancelScope) -> None:
+        """Task while lit: copy the frame on screen again unless the guest flips, and miss lost flip events.
 
-    def _start_refreshing(self) -> None:
-        if self._refresh_rate and self._refresh_scope is None:
-            self._refresh_scope = trio.CancelScope()
-            self._nursery.start_soon(self._refresh, self._refresh_scope)
-
-    async def _refresh(self, scope: trio.CancelScope) -> None:
-        """Task while lit: copy the frame on screen again, unless the guest flips.
-
-        A guest that flips wakes this task eight times less often than one that doesn't.
+        A guest that flips wakes this task eight times less often than one that draws without flipping.
         """
-        period, flips = 1 / self._refresh_rate, -1
+        rate = self._refresh_rate
+        period = 1 / rate if rate else STUCK_SECONDS / 8
+        flips, seen, since = -1, self._in_flight, trio.current_time()
         with scope:
             while True:
                 await trio.sleep(period if flips == self._flips else 8 * period)
                 quiet, flips = flips == self._flips, self._flips
-                if quiet and self._in_flight is None and self._frame and self._path:
+                if self._in_flight is not seen:
+                    seen, since = self._in_flight, trio.current_time()
+                elif seen is not None and trio.current_time() - since > STUCK_SECONDS:
+                    self.fail(HostError(f"no flip event within {STUCK_SECONDS:g} s"))
+                elif seen is None and quiet and rate and self._frame and self._path:
                     self._start(_Flip(self._frame, None))
 
     async def close(self) -> None:
