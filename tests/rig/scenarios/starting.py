@@ -53,7 +53,7 @@ def init_wait(rig: Rig) -> str:
     try:
         seconds = _start_to_init_wait(rig)
         deadline = time.monotonic() + 20
-        while not guest.exists() or rig.dom0.shell("pgrep -f 'xl create -p'", check=False):
+        while not guest.exists() or rig.dom0.shell("pgrep -x xl", check=False):
             if time.monotonic() > deadline:
                 raise RigError(f"xl create: {rig.dom0.shell('cat /tmp/w.log')}")
             time.sleep(0.5)
