@@ -13,11 +13,22 @@ from tests.rig.scenarios import (
     starting,
     toolstack,
     two_guests,
+    xenbus_device,
 )
 
 ORDER = [
     module.__name__
-    for module in (starting, pictures, flips, figures, two_guests, refusals, toolstack, endings)
+    for module in (
+        starting,
+        xenbus_device,
+        pictures,
+        flips,
+        figures,
+        two_guests,
+        refusals,
+        toolstack,
+        endings,
+    )
 ]
 
 
