@@ -20,7 +20,6 @@ import trio
 from xendisplback.xen.store_wire import Decoder, Operation, Packet
 
 _HEADER = struct.Struct("=IIII")
-_WATCHES = (Operation.WATCH, Operation.UNWATCH)
 
 
 @dataclass(slots=True)
@@ -30,8 +29,8 @@ class Relay:
     as_device: bool = False
     requests: list[Packet] = field(default_factory=list[Packet])
     replies: list[Packet] = field(default_factory=list[Packet])
-    deadlocks: list[Packet] = field(default_factory=list[Packet])
-    """Watches that came while other requests were in flight: the kernel would have stood still."""
+    overlaps: list[Packet] = field(default_factory=list[Packet])
+    """Requests that came while another was in flight: the kernel's device would have mixed them up."""
     _unanswered: set[int] = field(default_factory=set[int])
 
     @property
@@ -65,8 +64,8 @@ class Relay:
         while data := await _receive(client):
             for packet in decoder.feed(data):
                 self.requests.append(packet)
-                if packet.op in _WATCHES and self._unanswered:
-                    self.deadlocks.append(packet)
+                if self._unanswered:
+                    self.overlaps.append(packet)
                 self._unanswered.add(packet.rq_id)
                 await store.send_all(_encode(packet))
 

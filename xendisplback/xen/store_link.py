@@ -9,10 +9,10 @@ Rules:
 - A reply whose caller has gone is dropped by its id; an event whose watch has gone by its token.
 - The first thing that breaks the stream ends the link, and everything that waits on it, with
   :class:`StoreClosed`.
-- While the kernel's device serves a watch or unwatch, its write() waits for xenstored's reply and
-  holds a lock (``msgbuffer_mutex`` in xenbus_file_write) that the arrival of any other reply of
-  ours takes too (xenbus_dev_queue_reply), in the one kernel thread that could bring the awaited.
-  So there a watch goes out only when no request is in flight, and from a worker thread.
+- The kernel's device takes one request at a time: it queues the packet where write() put it, in the
+  file's one buffer (``u->u.buffer`` in xenbus_write_transaction), and the next write() overwrites what
+  its thread has not sent yet. Seen on the rig: with 20 in flight, XS_READ was answered with EINVAL.
+- Its write() of a watch or unwatch waits for xenstored's reply, hence is made in a worker thread.
 """
 
 from __future__ import annotations
@@ -165,7 +165,9 @@ class Link:
         """Sends from the queue until something has to be waited for."""
         while self._queue and self._closed_because is None:
             request = self._queue[0]
-            if self._transport.is_device and request.operation in _WATCH_OPERATIONS:
+            if self._transport.is_device and (
+                self._in_flight or request.operation in _WATCH_OPERATIONS
+            ):
                 break
             self._in_flight[request.req_id] = request
             try:
@@ -188,17 +190,17 @@ class Link:
             self._sender_needed = trio.Event()
             if not self._queue:
                 continue
-            request = self._queue[0]
-            if self._transport.is_device and request.operation in _WATCH_OPERATIONS:
-                await self._send_watch_to_device(request)
-            else:
+            if not self._transport.is_device:
                 await self._transport.wait_writable()
+            else:
+                while self._in_flight:
+                    self._all_answered = trio.Event()
+                    await self._all_answered.wait()
+                if self._queue[0].operation in _WATCH_OPERATIONS:
+                    await self._send_watch_to_device(self._queue[0])
             self._send_now()
 
     async def _send_watch_to_device(self, request: Request) -> None:
-        while self._in_flight:
-            self._all_answered = trio.Event()
-            await self._all_answered.wait()
         self._in_flight[request.req_id] = request
         try:
             # Abandoned at the end only, when the file descriptor is about to be closed.
