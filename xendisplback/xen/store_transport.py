@@ -33,8 +33,8 @@ class Transport:
         self.path = path
         self.is_device = is_device
         """The kernel's device: a write() takes at most one packet, never lacks room (poll never
-        reports POLLOUT), and its error is the answer to that packet; watches block in write(), and nothing may be written
-        before the last request was answered."""
+        reports POLLOUT), and its error is the answer to that packet; watches block in write(), and
+        nothing may be written before the last request was answered."""
         self._fd = fd
         os.set_blocking(fd, False)
 
