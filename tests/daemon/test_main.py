@@ -94,13 +94,16 @@ async def test_sighup_reads_the_log_level_anew(
         logger.setLevel(before)
 
 
+async def lose_the_store() -> None:
+    async with SimHost() as host, trio.open_nursery() as nursery:
+        await nursery.start(Service(Config(), host).run)
+        host.stop_store()
+
+
 async def test_the_end_of_the_store_ends_the_daemon() -> None:
-    with trio.fail_after(20):
-        with pytest.raises((HostError, ExceptionGroup)) as caught:
-            async with SimHost() as host, trio.open_nursery() as nursery:
-                await nursery.start(Service(Config(), host).run)
-                host.stop_store()
-        assert all(isinstance(error, StoreClosed) for error in leaves(caught.value))
+    with trio.fail_after(20), pytest.raises((HostError, ExceptionGroup)) as caught:
+        await lose_the_store()
+    assert all(isinstance(error, StoreClosed) for error in leaves(caught.value))
 
 
 @pytest.fixture
