@@ -24,8 +24,6 @@ def held_or_unknown_output(rig: Rig) -> str:
         expect(modes == "2 640x480 640x480", f"connectors of the other guest: {modes!r}")
         held, unknown = _refused(other, 0), _refused(other, 1)
         expect((held, unknown) == (EBUSY, ENODEV), f"held: {held}, unknown: {unknown}")
-        modes = other.open()
-        expect(modes.count("(disconnected)") == 2, f"connectors of the other guest: {modes!r}")
         rig.daemon.wait_for_log("held by", since=since)
         rig.daemon.wait_for_log("no output 'Nowhere-1'", since=since)
         holder.ask("show 0 6")
@@ -55,7 +53,7 @@ def resolution_of_nothing(rig: Rig) -> str:
 
 
 def _refused(guest: Guest, index: int) -> str:
-    """The errno in the guest's log: its driver lets the mode be set, and unplugs the connector."""
+    """The errno in the guest's log: its driver lets the mode be set, and only says so."""
     before = len(guest.kernel_log("Failed to enable display"))
     guest.ask(f"mode {index} 640x480 XR24")
     failed = guest.kernel_log("Failed to enable display")[before:]

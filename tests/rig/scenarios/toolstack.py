@@ -30,7 +30,7 @@ def detach_and_attach(rig: Rig) -> str:
     listed = rig.dom0.run("xl", "vdispl-list", guest.name).out
     expect("Virtual-2" not in listed, f"still listed: {listed}")
     # Linux takes a second to let go of the device, and would write Closed over the new one's state.
-    gone = "[ ! -e /sys/bus/xen/devices/vdispl-0 ]"
+    gone = "[ ! -e /sys/devices/vdispl-0 ]"
     guest.shell(f"for i in 1 2 3 4 5 6 7 8 9; do {gone} && break; sleep 1; done; {gone}")
     attach = rig.dom0.run(
         "xl", "vdispl-attach", guest.name, *vdispl(guest.connectors).split(","), timeout=60
