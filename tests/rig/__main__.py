@@ -10,6 +10,8 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from tests.rig.cache import cache_directory, progress
 from tests.rig.dom0_link import RigError
@@ -23,10 +25,14 @@ from tests.rig.shell import shell
 FAILED_PREPARATION = 2
 
 
+def _end(_number: int, _frame: FrameType | None) -> NoReturn:
+    # As an exception, so that QEMU ends with us.
+    sys.exit("rig: ended by SIGTERM")
+
+
 def main() -> int:
     arguments = _parser().parse_args()
-    # As an exception, so that QEMU ends with us.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("rig: ended by SIGTERM"))
+    signal.signal(signal.SIGTERM, _end)
     if arguments.list:
         for item in in_order():
             print(f"{item.name:24} {item.shows}")

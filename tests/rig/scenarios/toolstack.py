@@ -30,8 +30,9 @@ def detach_and_attach(rig: Rig) -> str:
     listed = rig.dom0.run("xl", "vdispl-list", guest.name).out
     expect("Virtual-2" not in listed, f"still listed: {listed}")
     # xen_drm_front's remove polls a second for InitWait and then writes Closed: into the new device's state,
-    # if that is there by then, and Linux ignores a new device that is Closed. Nothing in sysfs tells the end.
-    guest.shell("sleep 3")
+    # if that is there by then, and Linux ignores a new device that is Closed.
+    gone = "[ ! -e /sys/devices/vdispl-0 ]"
+    guest.shell(f"for i in 1 2 3 4 5 6 7 8 9; do {gone} && break; sleep 1; done; {gone}")
     attach = rig.dom0.run(
         "xl", "vdispl-attach", guest.name, *vdispl(guest.connectors).split(","), timeout=60
     )
