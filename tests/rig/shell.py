@@ -38,4 +38,4 @@ def _show_a_guest(rig: Rig) -> None:
     except RigError as error:
         progress(f"no guest: {error}\r")
     else:
-        progress("guest a draws on the first screen\r")
+        progress(f"guest a draws on the first screen: vncviewer {rig.machine.directory}/vnc0\r")
