@@ -20,14 +20,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+XEN_VERSIONS = ("4.17", "4.20")
+"""Debian 12's and 13's."""
 PACKAGES = (
-    "xen-utils-4.17",
+    "xen-utils-{xen}",
     "libxencall1",
     "libxendevicemodel1",
     "libxenevtchn1",
     "libxenforeignmemory1",
     "libxengnttab1",
-    "libxenmisc4.17",
+    "libxenmisc{xen}",
     "libxentoolcore1",
     "libxentoollog1",
 )
@@ -111,13 +113,15 @@ def run_xenstored(root: Path, shim: Path) -> Generator[Xenstored]:
 
 def fetch_packages() -> Path:
     """The directory into which the packages are unpacked."""
-    target = _cache() / f"xenstored-{_candidate_version(PACKAGES[0])}"
+    xen, version = _offered_xen()
+    target = _cache() / f"xenstored-{version}"
     if target.exists():
         return target
+    packages = [package.format(xen=xen) for package in PACKAGES]
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as name:
         work = Path(name)
-        subprocess.run(["apt-get", "--quiet=2", "download", *PACKAGES], cwd=work, check=True)
+        subprocess.run(["apt-get", "--quiet=2", "download", *packages], cwd=work, check=True)
         for package in work.glob("*.deb"):
             subprocess.run(["dpkg", "--extract", package, work / "root"], check=True)
         _publish(work / "root", target)
@@ -144,7 +148,19 @@ def _cache() -> Path:
     return Path(os.environ.get("XENDISPLBACK_CACHE") or Path.home() / ".cache" / "xendisplback")
 
 
-def _candidate_version(package: str) -> str:
+def _offered_xen() -> tuple[str, str]:
+    """Xen's version and its packages' that apt offers, after an update where apt knows none."""
+    for update in (False, True):
+        if update:
+            subprocess.run(["apt-get", "--quiet=2", "update"], check=True)
+        for xen in XEN_VERSIONS:
+            version = _candidate_version(f"xen-utils-{xen}")
+            if version is not None:
+                return xen, version
+    raise RuntimeError(f"apt offers no xen-utils of Xen {' or '.join(XEN_VERSIONS)}")
+
+
+def _candidate_version(package: str) -> str | None:
     policy = subprocess.run(
         ["apt-cache", "policy", package],
         env={**os.environ, "LC_ALL": "C"},
@@ -154,8 +170,9 @@ def _candidate_version(package: str) -> str:
     ).stdout
     for line in policy.splitlines():
         if line.strip().startswith("Candidate:"):
-            return line.split()[1]
-    raise RuntimeError(f"apt knows no package {package} (Debian 12 has it): run `apt-get update`")
+            version = line.split()[1]
+            return None if version == "(none)" else version
+    return None
 
 
 def _publish(built: Path, target: Path) -> None:

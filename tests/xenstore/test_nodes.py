@@ -87,9 +87,7 @@ async def test_what_is_no_permission_is_refused(
         assert refused.value.errno == errno.EINVAL
 
 
-@pytest.mark.parametrize(
-    "path", ["", "/a/", "//a", "/a b", "/ü", "/a\n", "/a\0", "/" + "a" * 3072, "a" * 2049]
-)
+@pytest.mark.parametrize("path", ["", "/a/", "//a", "/a b", "/ü", "/a\n", "/a\0", "/" + "a" * 3072])
 async def test_what_is_no_path_is_refused_and_the_connection_lives(
     store: XenStore, path: str
 ) -> None:
