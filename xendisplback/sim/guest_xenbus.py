@@ -18,6 +18,7 @@ from xendisplback.sim.front_ring import FrontEvents, FrontRing
 from xendisplback.sim.guest_channel import Display
 from xendisplback.sim.local_store import LocalStore, Nodes
 from xendisplback.sim.memory import GuestMemory
+from xendisplback.sim.store_tree import StoreError
 
 MAX_CONNECTORS = 4
 UNLOAD_SECONDS = 1.0
@@ -142,7 +143,12 @@ class XenbusFrontend(ABC):
         self._tell()
 
     def _read_backend_state(self) -> XenbusState:
-        text = self.store.get(f"{self.backend_path}/state")
+        """Unknown where it can't be read, as xenbus_read_driver_state() says."""
+        try:
+            text = self.store.get(f"{self.backend_path}/state")
+        except StoreError:
+            # The store tells a guest EACCES, not ENOENT, of a removed node that it could not see anyway.
+            text = None
         return XenbusState(int(text)) if text else XenbusState.Unknown
 
     def _on_backend_change(self) -> None:
