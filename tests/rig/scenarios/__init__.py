@@ -12,7 +12,7 @@ from tests.rig.scenarios import (
     refusals,
     starting,
     toolstack,
-    two_guests,
+    two_screens,
     xenbus_device,
 )
 
@@ -24,7 +24,7 @@ ORDER = [
         pictures,
         flips,
         figures,
-        two_guests,
+        two_screens,
         refusals,
         toolstack,
         endings,

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Two guests on two screens of one card."""
+"""Two screens of one card: two guests, and one guest with both."""
 
 from __future__ import annotations
 
 from tests.rig.picture import pattern
-from tests.rig.rig import Rig
+from tests.rig.rig import SCREENS, Rig
 from tests.rig.scenario import expect, scenario
 
 
@@ -47,3 +47,26 @@ def destroyed_while_flipping(rig: Rig) -> str:
     rig.expect_picture(0, pattern(800, 600, 0))
     expect(rig.daemon.pid() == pid, "the daemon was started anew")
     return f"xl destroy took {seconds:.1f} s"
+
+
+@scenario(300)
+def one_guest_two_screens(rig: Rig) -> str:
+    """One guest with two connectors of different sizes: both exact, each flips by itself."""
+    for name in SCREENS:
+        rig.guest(name).destroy()
+    guest = rig.guest("d", "Virtual-1:800x600;Virtual-2:1024x768")
+    try:
+        modes = guest.up().open()
+        expect(modes == "2 800x600 1024x768", f"connectors: {modes!r}")
+        guest.ask("mode 0 800x600 XR24", timeout=60)
+        guest.ask("mode 1 1024x768 RG16", timeout=60)
+        rig.expect_picture(0, pattern(800, 600, 0))
+        rig.expect_picture(1, pattern(1024, 768, 0, "RG16"))
+        guest.ask("show 1 8")
+        guest.ask("show 0 5")
+        rig.expect_picture(0, pattern(800, 600, 5))
+        rig.expect_picture(1, pattern(1024, 768, 8, "RG16"))
+    finally:
+        guest.destroy()
+    rig.no_zombies()
+    return modes
