@@ -20,7 +20,7 @@ def restarted_with_guests(rig: Rig) -> str:
     started = time.monotonic()
     rig.daemon.stop()
     stopped = time.monotonic() - started
-    # One of 32 stops took 11 s, and nobody had looked at the journal.
+    # Seen once, unexplained: 11 s. Its journal is what is missing.
     slow = "\n".join(["", *rig.daemon.log()[-20:]]) if stopped > 5 else ""
     rig.daemon.start()
     for guest in (first, second):
