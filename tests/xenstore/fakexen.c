@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * LD_PRELOAD for Debian's unmodified C xenstored 4.17: a Xen of files, in the directory $FAKEXEN.
+ * LD_PRELOAD for Debian's unmodified C xenstored 4.17 or 4.20: a Xen of files, in the directory $FAKEXEN.
  *
  *   dom<N>.ring   the XenStore ring page of domain N (xen/io/xs_wire.h); the domain lives while it exists
  *   dom<N>.event  FIFO: a byte for each notification that xenstored sends to domain N
@@ -8,7 +8,7 @@
  *   xsd_port      "1", in place of /proc/xen/xsd_port; dom0.ring stands for /proc/xen/xsd_kva
  *
  * xenstored's own port towards domain N is N + 1000; port 1 is VIRQ_DOM_EXC ("look which domains still live").
- * Declared here as far as xenstored 4.17 uses it, so that no Xen header is needed.
+ * Declared here as far as xenstored uses it, so that no Xen header is needed.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

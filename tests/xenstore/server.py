@@ -113,6 +113,15 @@ def run_xenstored(root: Path, shim: Path) -> Generator[Xenstored]:
 
 def fetch_packages() -> Path:
     """The directory into which the packages are unpacked."""
+    try:
+        return _fetch_offered()
+    except (LookupError, subprocess.CalledProcessError):
+        # apt has no lists, or old ones: they name versions that the archive has dropped since.
+        subprocess.run(["apt-get", "--quiet=2", "update"], check=True)
+        return _fetch_offered()
+
+
+def _fetch_offered() -> Path:
     xen, version = _offered_xen()
     target = _cache() / f"xenstored-{version}"
     if target.exists():
@@ -149,15 +158,16 @@ def _cache() -> Path:
 
 
 def _offered_xen() -> tuple[str, str]:
-    """Xen's version and its packages' that apt offers, after an update where apt knows none."""
-    for update in (False, True):
-        if update:
-            subprocess.run(["apt-get", "--quiet=2", "update"], check=True)
-        for xen in XEN_VERSIONS:
-            version = _candidate_version(f"xen-utils-{xen}")
-            if version is not None:
-                return xen, version
-    raise RuntimeError(f"apt offers no xen-utils of Xen {' or '.join(XEN_VERSIONS)}")
+    """Xen's version and its packages' that apt offers.
+
+    Raises:
+        LookupError: apt offers none that fakexen.c knows, or has no lists.
+    """
+    for xen in XEN_VERSIONS:
+        version = _candidate_version(f"xen-utils-{xen}")
+        if version is not None:
+            return xen, version
+    raise LookupError(f"apt offers no xen-utils of Xen {' or '.join(XEN_VERSIONS)}")
 
 
 def _candidate_version(package: str) -> str | None:
