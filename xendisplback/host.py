@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Protocol
 
 from xendisplback.errors import HostError
+from xendisplback.kms.geometry import Geometry
 from xendisplback.kms.mode import Mode
 from xendisplback.xen.store import XenStore
 
@@ -33,9 +35,72 @@ class GrantMapping(Protocol):
         ...
 
 
+class ExportKind(IntEnum):
+    """How a guest's pages become a dma-buf: the flags of IOCTL_GNTDEV_DMABUF_EXP_FROM_REFS."""
+
+    PLAIN = 0
+    """Mapped over any free page frames of the backend domain."""
+    WRITE_COMBINED = 1
+    """GNTDEV_DMA_FLAG_WC: over one contiguous allocation of the backend domain's memory (CMA)."""
+    COHERENT = 2
+    """GNTDEV_DMA_FLAG_COHERENT: the same, mapped coherently."""
+
+
+class DmaBuf(Protocol):
+    @property
+    def fd(self) -> int: ...
+    def close(self) -> None:
+        """Give up ``fd`` and wait until the memory is released: nothing may import it any more.
+
+        Blocking; idempotent. HostError ETIMEDOUT where something still holds it.
+        """
+        ...
+
+
+class GrantedPages(Protocol):
+    """Pages of ours that a guest may map, writable."""
+
+    @property
+    def refs(self) -> Sequence[int]:
+        """One for each page."""
+        ...
+
+    def close(self) -> None:
+        """Take the grants back. Blocking; idempotent."""
+        ...
+
+
+class SharedPages(GrantedPages, Protocol):
+    """Granted pages that we can write too: ``length`` bytes at ``address``, zeroed."""
+
+    @property
+    def address(self) -> int: ...
+    @property
+    def length(self) -> int: ...
+
+
 class GrantTable(Protocol):
     def map(self, domid: int, refs: Sequence[int], *, writable: bool) -> GrantMapping:
         """Map ``refs`` of ``domid``. Blocking: a paged-out guest makes libxengnttab wait without bound."""
+        ...
+
+    def export(self, domid: int, refs: Sequence[int], kind: ExportKind) -> DmaBuf:
+        """A dma-buf of ``refs`` of ``domid``; its release unmaps them. Blocking, as :meth:`map`.
+
+        HostError: ENOTTY without CONFIG_XEN_GNTDEV_DMABUF, EINVAL in a PV domain or for a bad reference, ENOMEM
+        where there is no contiguous memory.
+        """
+        ...
+
+    def grant(self, domid: int, dmabuf: int, pages: int) -> GrantedPages:
+        """Grant the ``pages`` pages of a dma-buf to ``domid``; it must have exactly as many. Blocking.
+
+        The kernel does not hold the memory back for a guest that keeps it mapped after :meth:`GrantedPages.close`.
+        """
+        ...
+
+    def share(self, domid: int, pages: int) -> SharedPages:
+        """Allocate and grant pages (gntalloc). The kernel keeps them until the guest has unmapped them. Blocking."""
         ...
 
     def close(self) -> None: ...
@@ -130,6 +195,17 @@ class Framebuffer(Protocol):
         ...
 
 
+class CardMemory(DmaBuf, Protocol):
+    """A dumb buffer as a dma-buf: ``size`` bytes, rows of ``pitch``, ours to write at ``address``; zeroed."""
+
+    @property
+    def address(self) -> int: ...
+    @property
+    def pitch(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+
+
 class DumbFramebuffer(Framebuffer, Protocol):
     """A framebuffer in memory that we can write: ``height`` rows of ``pitch`` bytes at ``address``, zeroed."""
 
@@ -209,12 +285,40 @@ class Card(Protocol):
     def crtcs(self) -> Sequence[Crtc]: ...
     @property
     def planes(self) -> Sequence[Plane]: ...
+    @property
+    def can_import(self) -> bool:
+        """Whether the driver takes dma-bufs at all (DRM_PRIME_CAP_IMPORT)."""
+        ...
+
+    @property
+    def scans_first_address(self) -> bool:
+        """The driver takes any scatter list and shows what follows its first address (rcar-du with VSP).
+
+        Memory that is not contiguous for the controller then shows wrong pixels, without an error.
+        """
+        ...
+
+    def matches(self, selector: str) -> bool:
+        """Whether ``selector`` (a path, ``driver:NAME``, ``connector:NAME``) names this card."""
+        ...
+
     def probe(self) -> None:
         """Read the connectors' status, modes and EDID anew. Blocking (DDC)."""
         ...
 
     def dumb_framebuffer(self, width: int, height: int, fourcc: int) -> DumbFramebuffer:
         """Create, map and ADDFB2. Blocking."""
+        ...
+
+    def import_framebuffer(self, dmabuf: int, geometry: Geometry) -> Framebuffer:
+        """PRIME import and ADDFB2; ``dmabuf`` may be closed afterwards. Blocking.
+
+        HostError with ``call`` "drmPrimeFDToHandle" or "drmModeAddFB2", whichever was refused.
+        """
+        ...
+
+    def dumb_memory(self, width: int, height: int, bits_per_pixel: int) -> CardMemory:
+        """A dumb buffer, exported as a dma-buf (PRIME). Blocking."""
         ...
 
     def mode_blob(self, mode: Mode) -> Blob: ...
@@ -228,8 +332,20 @@ class Card(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class DomainFacts:
+    """What kind of domain we run in. It decides what a dma-buf of grants can be."""
+
+    pv: bool
+    """x86 PV: page tables hold machine addresses, and gntdev exports nothing."""
+    direct_mapped: bool
+    """Our physical addresses are the machine's (XENFEAT_direct_mapped), but for pages mapped from guests."""
+
+
 class Host(Protocol):
     """The machine. One per daemon."""
+
+    def domain_facts(self) -> DomainFacts: ...
 
     def store(self) -> AbstractAsyncContextManager[XenStore]: ...
     def grant_table(self) -> GrantTable: ...

@@ -32,7 +32,7 @@ from xendisplback.kms.atomic import AtomicReq
 from xendisplback.kms.card import Card
 from xendisplback.kms.device import Device
 from xendisplback.kms.dumb import DumbBuffer, DumbFramebuffer
-from xendisplback.kms.framebuffer import Geometry
+from xendisplback.kms.geometry import Geometry
 from xendisplback.kms.mode import Mode
 from xendisplback.kms.properties import Properties, PropertyTables
 from xendisplback.kms.select import open_cards

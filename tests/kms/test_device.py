@@ -19,7 +19,8 @@ from xendisplback.kms.atomic import AtomicReq, PreparedCommit
 from xendisplback.kms.card import Card, NoKms
 from xendisplback.kms.crtc import Crtc
 from xendisplback.kms.device import Device
-from xendisplback.kms.framebuffer import Framebuffer, Geometry
+from xendisplback.kms.framebuffer import Framebuffer
+from xendisplback.kms.geometry import Geometry
 from xendisplback.kms.prime import PrimeImports
 from xendisplback.kms.properties import PropertyTables
 

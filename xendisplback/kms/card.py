@@ -19,7 +19,8 @@ from xendisplback.kms.device import Device
 from xendisplback.kms.dumb import DumbFramebuffer
 from xendisplback.kms.encoder import Encoder, read_encoder
 from xendisplback.kms.events import READ_SIZE, parse_events
-from xendisplback.kms.framebuffer import Framebuffer, Geometry
+from xendisplback.kms.framebuffer import Framebuffer
+from xendisplback.kms.geometry import Geometry
 from xendisplback.kms.mode import Mode
 from xendisplback.kms.plane import Plane, read_plane
 from xendisplback.kms.prime import PrimeImports

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from xendisplback.kms.device import Device
-from xendisplback.kms.framebuffer import Framebuffer, Geometry
+from xendisplback.kms.framebuffer import Framebuffer
+from xendisplback.kms.geometry import Geometry
 from xendisplback.protocol.formats import FORMATS
 
 

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from xendisplback.kms.device import Device
+from xendisplback.kms.geometry import Geometry
 
 
 class Buffer(Protocol):
@@ -17,17 +17,6 @@ class Buffer(Protocol):
     def close(self) -> None:
         """Idempotent."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """``height`` rows of ``pitch`` bytes from byte ``offset`` on; ``format`` is a FourCC code."""
-
-    width: int
-    height: int
-    pitch: int
-    offset: int
-    format: int
 
 
 class Framebuffer:
