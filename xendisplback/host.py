@@ -100,7 +100,7 @@ class GrantTable(Protocol):
         ...
 
     def share(self, domid: int, pages: int) -> SharedPages:
-        """Allocate and grant pages (gntalloc). The kernel keeps them until the guest has unmapped them. Blocking."""
+        """Allocate and grant pages (gntalloc); the kernel keeps them until the guest unmapped them. Blocking."""
         ...
 
     def close(self) -> None: ...
@@ -176,6 +176,10 @@ class Plane(Protocol):
 
     @property
     def possible_crtcs(self) -> int: ...
+    @property
+    def shadowed(self) -> bool:
+        """The driver copies the framebuffer at each commit: what is drawn into it later shows with the next."""
+        ...
 
 
 KmsObject = Connector | Crtc | Plane
@@ -233,6 +237,10 @@ class PreparedCommit(Protocol):
     def function(self) -> int: ...
     @property
     def argument(self) -> int: ...
+    def submit(self) -> int:
+        """Call it from Python: 0, or a negative errno."""
+        ...
+
     def close(self) -> None: ...
 
 

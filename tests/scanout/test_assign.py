@@ -34,6 +34,7 @@ class FakePlane:
     possible_crtcs: int
     type: str = "Primary"
     formats: frozenset[int] = frozenset()
+    shadowed: bool = False
 
 
 CRTCS = [FakeCrtc(100 + index, index) for index in range(4)]

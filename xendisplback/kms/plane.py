@@ -18,6 +18,8 @@ class Plane:
     """FourCC codes."""
     possible_crtcs: int
     """Bit n: the CRTC with index n."""
+    shadowed: bool
+    """It has FB_DAMAGE_CLIPS, which only drivers have that copy framebuffers (virtio-gpu, bochs, vkms…)."""
     zpos: int | None
     """As of opening; higher is nearer. None where the driver has no such property."""
 
@@ -35,5 +37,6 @@ def read_plane(device: Device, tables: PropertyTables, plane_id: int) -> Plane:
             type=properties.enum("type") or "Overlay",
             formats=frozenset(device.ffi.unpack(found.formats, found.count_formats)),
             possible_crtcs=found.possible_crtcs,
+            shadowed="FB_DAMAGE_CLIPS" in properties.by_name,
             zpos=properties.values.get("zpos"),
         )

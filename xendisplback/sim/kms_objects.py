@@ -46,6 +46,7 @@ class SimPlane:
     type: str
     formats: frozenset[int]
     possible_crtcs: int
+    shadowed: bool = False
 
 
 class SimBlob:
