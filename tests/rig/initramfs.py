@@ -47,7 +47,7 @@ def write_guest(root: Path, path: Path) -> None:
     _add_program(archive, root, "/usr/bin/modetest")
     draw = path.with_suffix(".draw")
     flags = ["-static", "-O2", "-Wall", "-Wextra", "-Werror"]
-    command("gcc", *flags, "-o", draw, HERE / "guest" / "draw.c", timeout=120)
+    command("gcc", *flags, "-o", draw, *(HERE / "guest").glob("*.c"), timeout=120)
     archive.copy(draw, "bin/draw")
     draw.unlink()
     archive.write(path)
