@@ -7,11 +7,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
+
+#define MODES 64
 
 int card = -1;
 int screens_count;
@@ -62,14 +63,14 @@ static int look_at_connectors(void)
     int used = snprintf(answer, sizeof answer, "%d", screens_count);
     for (int index = 0; index < screens_count; index++) {
         struct screen *screen = &screens[index];
-        struct drm_mode_modeinfo modes[8];
+        struct drm_mode_modeinfo modes[MODES];
         struct drm_mode_get_connector get = {
             .connector_id = connectors[index]};
         /* The first call has the driver look for modes, the second gets them. */
         if (control(card, DRM_IOCTL_MODE_GETCONNECTOR, &get) < 0)
             return fail_errno("GETCONNECTOR");
-        if (get.count_modes > 8)
-            get.count_modes = 8;
+        if (get.count_modes > MODES)
+            get.count_modes = MODES;
         get.modes_ptr = (uintptr_t)modes;
         get.count_props = get.count_encoders = 0;
         if (control(card, DRM_IOCTL_MODE_GETCONNECTOR, &get) < 0)
@@ -86,7 +87,10 @@ static int look_at_connectors(void)
 
 int open_card(const char *arguments)
 {
-    int64_t deadline = microseconds() + atoi(arguments) * 1000000LL;
+    char wanted[16] = "xendrm-du";
+    int seconds = 0;
+    sscanf(arguments, "%d %15s", &seconds, wanted);
+    int64_t deadline = microseconds() + seconds * 1000000LL;
     close_card();
     do {
         for (int minor = 0; minor < 16; minor++) {
@@ -96,7 +100,7 @@ int open_card(const char *arguments)
             int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
             if (fd < 0)
                 continue;
-            if (control(fd, DRM_IOCTL_VERSION, &version) == 0 && !strcmp(driver, "xendrm-du")) {
+            if (control(fd, DRM_IOCTL_VERSION, &version) == 0 && !strcmp(driver, wanted)) {
                 card = fd;
                 return look_at_connectors();
             }
@@ -104,7 +108,7 @@ int open_card(const char *arguments)
         }
         usleep(50000);
     } while (microseconds() < deadline);
-    return fail("no xendrm-du card");
+    return fail("no %s card", wanted);
 }
 
 int set_crtc(struct screen *screen, int on)
@@ -115,6 +119,8 @@ int set_crtc(struct screen *screen, int on)
         set.set_connectors_ptr = (uintptr_t)&screen->connector;
         set.count_connectors = 1;
         set.mode = screen->mode;
+        set.x = screen->shape.x;
+        set.y = screen->shape.y;
         set.mode_valid = 1;
     }
     if (control(card, DRM_IOCTL_MODE_SETCRTC, &set) < 0)
@@ -122,30 +128,34 @@ int set_crtc(struct screen *screen, int on)
     return 0;
 }
 
-int set_mode(struct screen *screen, const char *arguments)
+static int read_shape(struct shape *shape, const char *arguments)
 {
     char name[8] = "";
-    uint32_t width, height;
-    if (sscanf(arguments, "%ux%u %7s", &width, &height, name) < 3)
-        return fail("mode I WxH FOURCC");
-    const struct format *format = find_format(name);
-    if (!format)
+    int at = 0;
+    *shape = (struct shape){.source = "dumb"};
+    if (sscanf(arguments, "%ux%u %7s%n", &shape->width, &shape->height, name, &at) < 3)
+        return fail("mode I WxH FOURCC [OPTION=VALUE ...]");
+    shape->format = find_format(name);
+    if (!shape->format)
         return fail("format %s is not known here", name);
+    return read_options(shape, arguments + at);
+}
+
+int set_mode(struct screen *screen, const char *arguments)
+{
+    struct shape shape;
+    if (read_shape(&shape, arguments) < 0)
+        return -1;
     struct buffer old[2];
     memcpy(old, screen->buffers, sizeof old);
     memset(screen->buffers, 0, sizeof screen->buffers);
-    screen->format = format;
-    screen->width = width;
-    screen->height = height;
+    screen->shape = shape;
     screen->front = 0;
     int result = 0;
     for (int side = 0; side < 2 && result == 0; side++) {
-        struct buffer *buffer = &screen->buffers[side];
-        result = create_dumb(screen, buffer);
-        if (result == 0) {
-            draw(screen, buffer, side);
-            result = add_framebuffer(screen, buffer);
-        }
+        result = create_buffer(&shape, &screen->buffers[side]);
+        if (result == 0)
+            result = draw(&shape, &screen->buffers[side], side);
     }
     if (result == 0)
         result = set_crtc(screen, 1);

@@ -3,16 +3,29 @@
  * The guest's program: draws known pictures through xen_drm_front with raw DRM ioctls, told by lines on
  * the console: "@N command ..." is answered by lines "| ..." and one "@N OK ..." or "@N ERR ...".
  *
- *   open SECONDS          find the card (a restarted backend plugs in a new one); connectors and modes
- *   close                 give the card back (before modetest, rmmod)
- *   mode I WxH FOURCC     two buffers with patterns 0 and 1, mode set with pattern 0
- *   flip I N              N page flips, waiting for each event
- *   flipfree I            flips until "stop I"
- *   show I K              pattern K into the hidden buffer, one flip
- *   paint I K             pattern K into the visible buffer, no flip
- *   off I, on I           the CRTC off, and on again with the last buffer
- *   klog TEXT             kernel log lines that contain TEXT
- *   sh COMMAND            a shell command
+ *   open SECONDS [DRIVER]           find the card (a restarted backend plugs in a new one): its
+ *                                   connectors and modes; DRIVER for others than xen_drm_front
+ *   close                           give the card back (before modetest, rmmod)
+ *   sources                         what buffers can be made of here
+ *   mode I WxH FOURCC [OPTION ...]  two buffers with patterns 0 and 1, mode set with pattern 0; W, H are the
+ *                                   framebuffer's, the mode is always the connector's
+ *       source=SOURCE                   dumb (default), or imported: udmabuf, udmabuf:scattered,
+ *                                       heap:NAME, heap:cma (the contiguous one by whatever name)
+ *       pitch=BYTES                     for ADDFB2 and drawing; a dumb buffer is made wider for it
+ *       size=BYTES                      of imported buffers, rounded up to pages
+ *       at=X,Y                          the framebuffer's pixel in the mode's upper left corner
+ *   flip I N                        N page flips, waiting for each event
+ *   flipfree I                      flips until "stop I"
+ *   show I K                        pattern K into the hidden buffer, one flip
+ *   paint I K                       pattern K into the visible buffer, no flip
+ *   rounds I N HOW [OPTION ...]     N times a new buffer is made and shown, and the one before it removed;
+ *                                   shaped as "mode" said but for OPTIONs. "| round K: ..." tells each failure
+ *       flip                            shown by a page flip
+ *       set                             by SETCRTC, which is a page flip without an event
+ *       off                             the visible one is removed first, which turns the CRTC off
+ *   off I, on I                     the CRTC off, and on again with the last buffer
+ *   klog TEXT                       kernel log lines that contain TEXT
+ *   sh COMMAND                      a shell command
  *   poweroff
  */
 #include "draw.h"
@@ -61,7 +74,7 @@ static int screen_command(const char *command, struct screen *screen, const char
 {
     if (!strcmp(command, "mode"))
         return set_mode(screen, arguments);
-    if (!screen->format)
+    if (!screen->shape.format)
         return fail("no mode set");
     if (!strcmp(command, "flip"))
         return flip(screen, atol(arguments));
@@ -70,13 +83,14 @@ static int screen_command(const char *command, struct screen *screen, const char
     if (!strcmp(command, "stop"))
         return stop(screen);
     if (!strcmp(command, "show")) {
-        draw(screen, &screen->buffers[!screen->front], atoi(arguments));
+        if (draw(&screen->shape, &screen->buffers[!screen->front], atoi(arguments)) < 0)
+            return -1;
         return start_flip(screen) < 0 ? -1 : wait_for_flip(screen);
     }
-    if (!strcmp(command, "paint")) {
-        draw(screen, &screen->buffers[screen->front], atoi(arguments));
-        return 0;
-    }
+    if (!strcmp(command, "paint"))
+        return draw(&screen->shape, &screen->buffers[screen->front], atoi(arguments));
+    if (!strcmp(command, "rounds"))
+        return run_rounds(screen, arguments);
     if (!strcmp(command, "off"))
         return set_crtc(screen, 0);
     if (!strcmp(command, "on"))
@@ -88,6 +102,8 @@ static int run_command(const char *command, const char *arguments)
 {
     if (!strcmp(command, "ping"))
         return 0;
+    if (!strcmp(command, "sources"))
+        return list_sources();
     if (!strcmp(command, "klog"))
         return kernel_log(arguments);
     if (!strcmp(command, "sh"))

@@ -37,19 +37,42 @@ void serve_console(int (*run)(const char *command, const char *arguments));
 
 /* buffers.c: memory that can be shown */
 
+/* What a command asks for. 0: pitch is the driver's own or, imported, the row's bytes; size is
+ * pitch * height. Imported sizes are rounded up to whole pages. */
+struct shape {
+    const struct format *format;
+    uint32_t width, height;
+    uint32_t pitch;
+    uint64_t size;
+    uint32_t x, y;   /* what of it the mode shows */
+    char source[64]; /* dumb, udmabuf, udmabuf:scattered, heap:NAME */
+};
+
 struct buffer {
     uint32_t handle, fb, pitch;
     uint64_t size;
     uint8_t *pixels;
+    int dmabuf; /* 0, the console, in dumb buffers */
 };
+
+/* "source=... pitch=... size=... at=X,Y", each optional. */
+int read_options(struct shape *shape, const char *options);
+int create_buffer(const struct shape *shape, struct buffer *buffer);
+int draw(const struct shape *shape, struct buffer *buffer, uint32_t pattern);
+void release(struct buffer *buffer);
+
+/* dmabufs.c */
+
+int make_dmabuf(const char *source, uint64_t size);
+int sync_dmabuf(int fd, int start);
+int list_sources(void);
 
 /* card.c: the card, its connectors, modes */
 
 struct screen {
     uint32_t connector, crtc;
     struct drm_mode_modeinfo mode;
-    const struct format *format;
-    uint32_t width, height;
+    struct shape shape;
     struct buffer buffers[2];
     int front; /* what is visible, or will be after the flip that is pending */
     int pending, free_running;
@@ -61,11 +84,6 @@ struct screen {
 extern int card;
 extern int screens_count;
 extern struct screen screens[CONNECTORS];
-
-int create_dumb(struct screen *screen, struct buffer *buffer);
-int add_framebuffer(struct screen *screen, struct buffer *buffer);
-void draw(struct screen *screen, struct buffer *buffer, uint32_t pattern);
-void release(struct buffer *buffer);
 
 int control(int fd, unsigned long request, void *argument);
 int64_t microseconds(void);
@@ -82,5 +100,9 @@ int take_events(void);
 int flip(struct screen *screen, long count);
 int flip_freely(struct screen *screen);
 int stop(struct screen *screen);
+
+/* rounds.c */
+
+int run_rounds(struct screen *screen, const char *arguments);
 
 #endif
