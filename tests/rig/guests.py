@@ -35,6 +35,18 @@ class Flips:
 
 
 @dataclass(frozen=True, slots=True)
+class Rounds:
+    """Buffers made, shown and removed; mean microseconds of each. ``failures``: "round 7: ADDFB2: ..."."""
+
+    count: int
+    failures: list[str]
+    milliseconds: int
+    create: int
+    show: int
+    remove: int
+
+
+@dataclass(frozen=True, slots=True)
 class Created:
     domid: int
     seconds: float
@@ -119,6 +131,15 @@ class Guest:
     def stop(self, index: int = 0) -> Flips:
         return parse_flips(self.ask(f"stop {index}"))
 
+    def rounds(self, count: int, how: str = "flip", options: str = "", index: int = 0) -> Rounds:
+        """``how``: flip, set, off; ``options``: "source=heap:cma pitch=..." (guest/draw.c).
+
+        Raises: RigError: nothing is shown that a round could replace.
+        """
+        line = f"rounds {index} {count} {how} {options}".rstrip()
+        answer, failures = self.ask_all(line, timeout=60.0 + count * 1.0)
+        return parse_rounds(answer, failures)
+
     def kernel_log(self, text: str) -> list[str]:
         return self.ask_all(f"klog {text}")[1]
 
@@ -135,3 +156,12 @@ def parse_flips(answer: str) -> Flips:
     if found is None:
         raise RigError(f"not a report of flips: {answer!r}")
     return Flips(*map(int, found.groups()))
+
+
+def parse_rounds(answer: str, failures: list[str]) -> Rounds:
+    pattern = r"rounds (\d+) failed \d+ ms (\d+) create (\d+) show (\d+) remove (\d+) us"
+    found = re.fullmatch(pattern, answer)
+    if found is None:
+        raise RigError(f"not a report of rounds: {answer!r}")
+    count, *times = map(int, found.groups())
+    return Rounds(count, failures, *times)
