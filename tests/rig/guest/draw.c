@@ -14,6 +14,7 @@
  *       pitch=BYTES                     for ADDFB2 and drawing; a dumb buffer is made wider for it
  *       size=BYTES                      of imported buffers, rounded up to pages
  *       at=X,Y                          the framebuffer's pixel in the mode's upper left corner
+ *                                       (xen_drm_front tells the backend only when the CRTC was off)
  *   flip I N                        N page flips, waiting for each event
  *   flipfree I                      flips until "stop I"
  *   show I K                        pattern K into the hidden buffer, one flip
