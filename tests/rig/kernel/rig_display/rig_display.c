@@ -19,6 +19,13 @@
  * With "head2" a bochs-display without a driver becomes a second output, whose frames are always copied to its memory,
  * from the same addresses. An address that isn't part of the table shows grey there (and with iommu=1) and is counted.
  * An output that is off shows 32x32 black pixels (ramfb can't be switched off), respectively nothing.
+ *
+ * QEMU needs -device ramfb, the kernel ../arm64.config. Another model is another load, when nobody has the card open:
+ *
+ *   echo 0000:00:02.0 > /sys/bus/pci/drivers/bochs-drm/unbind
+ *   insmod rig_display.ko name=rcar-du vsp=1 contiguous=0 pitch_align=256 head2=0000:00:02.0
+ *   cat /sys/module/rig_display/parameters/copied
+ *   rmmod rig_display
  */
 
 #include <linux/dma-mapping.h>
