@@ -27,6 +27,9 @@ int drmSetMaster(int fd);
 int drmDropMaster(int fd);
 int drmGetCap(int fd, uint64_t capability, uint64_t *value);
 int drmSetClientCap(int fd, uint64_t capability, uint64_t value);
+#define DRM_CLOEXEC ...
+#define DRM_RDWR ...
+int drmPrimeHandleToFD(int fd, uint32_t handle, uint32_t flags, int *prime_fd);
 int drmPrimeFDToHandle(int fd, int prime_fd, uint32_t *handle);
 int drmCloseBufferHandle(int fd, uint32_t handle);
 """)
@@ -151,6 +154,7 @@ ffibuilder.set_source_pkgconfig(
     "xendisplback._ext._drm",
     ["libdrm"],
     """
+    #include <fcntl.h>
     #include <xf86drm.h>
     #include <xf86drmMode.h>
     #include "drm_helpers.h"

@@ -7,10 +7,17 @@ from cffi import FFI
 
 ffibuilder = FFI()
 
-# xengnttab.h. The dma-buf calls are bound for the zero-copy path.
+# xentoollog.h. Without a logger the libraries write each failed call to stderr; we report what matters ourselves,
+# and a guest can make calls fail at will.
+ffibuilder.cdef("""
+struct xentoollog_logger;
+struct xentoollog_logger *xdb_silent_logger(void);
+""")
+
+# xengnttab.h
 ffibuilder.cdef("""
 typedef struct xengntdev_handle xengnttab_handle;
-struct xentoollog_logger;
+typedef struct xengntdev_handle xengntshr_handle;
 #define GNTDEV_DMA_FLAG_WC ...
 #define GNTDEV_DMA_FLAG_COHERENT ...
 xengnttab_handle *xengnttab_open(struct xentoollog_logger *logger, unsigned open_flags);
@@ -26,6 +33,11 @@ int xengnttab_dmabuf_exp_wait_released(xengnttab_handle *xgt, uint32_t fd, uint3
 int xengnttab_dmabuf_imp_to_refs(xengnttab_handle *xgt, uint32_t domid, uint32_t fd,
                                  uint32_t count, uint32_t *refs);
 int xengnttab_dmabuf_imp_release(xengnttab_handle *xgt, uint32_t fd);
+xengntshr_handle *xengntshr_open(struct xentoollog_logger *logger, unsigned open_flags);
+int xengntshr_close(xengntshr_handle *xgs);
+void *xengntshr_share_pages(xengntshr_handle *xgs, uint32_t domid, int count, uint32_t *refs,
+                            int writable);
+int xengntshr_unshare(xengntshr_handle *xgs, void *start_address, uint32_t count);
 """)
 
 # xenevtchn.h. Pending ports are read from the fd itself: one read for many.
@@ -43,11 +55,18 @@ int xenevtchn_notify(xenevtchn_handle *xce, evtchn_port_t port);
 
 ffibuilder.set_source_pkgconfig(
     "xendisplback._ext._xen",
-    ["xengnttab", "xenevtchn"],
+    ["xengnttab", "xenevtchn", "xentoollog"],
     """
     #include <stdint.h>
+    #include <stdio.h>
     #include <xengnttab.h>
     #include <xenevtchn.h>
+    #include <xentoollog.h>
+
+    static struct xentoollog_logger *xdb_silent_logger(void)
+    {
+        return (struct xentoollog_logger *)xtl_createlogger_stdiostream(stderr, XTL_CRITICAL, 0);
+    }
     """,
 )
 

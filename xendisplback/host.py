@@ -95,7 +95,7 @@ class GrantTable(Protocol):
     def grant(self, domid: int, dmabuf: int, pages: int) -> GrantedPages:
         """Grant the ``pages`` pages of a dma-buf to ``domid``; it must have exactly as many. Blocking.
 
-        The kernel does not hold the memory back for a guest that keeps it mapped after :meth:`GrantedPages.close`.
+        Memory that the guest keeps mapped after :meth:`GrantedPages.close` is freed when it lets go (Linux 5.17).
         """
         ...
 

@@ -7,14 +7,18 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from xendisplback.errors import HostError
-from xendisplback.host import Card
+from xendisplback.host import Card, DomainFacts
 from xendisplback.kms.select import open_cards
 from xendisplback.xen.evtchn import Evtchn
+from xendisplback.xen.features import read_domain_facts
 from xendisplback.xen.gnttab import Gnttab
 from xendisplback.xen.store import XenStore
 
 
 class NativeHost:
+    def domain_facts(self) -> DomainFacts:
+        return read_domain_facts()
+
     def store(self) -> AbstractAsyncContextManager[XenStore]:
         return XenStore.connect()
 

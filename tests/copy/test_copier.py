@@ -32,6 +32,7 @@ class Commit:
         def call(argument: int) -> int:
             return submit() if argument == 42 else -errno.EINVAL
 
+        self.submit = submit
         self._callback = SUBMIT(call)
         self.function = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
         self.argument = 42

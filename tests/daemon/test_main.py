@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from xendisplback.config import Config
 from xendisplback.daemon import main
-from xendisplback.daemon.config import Config
 from xendisplback.daemon.logs import set_level, start_logging
 from xendisplback.daemon.notify import feed_watchdog, notify
 from xendisplback.daemon.service import Service
@@ -79,7 +79,7 @@ async def test_sighup_reads_the_log_level_anew(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = tmp_path / "config.toml"
-    monkeypatch.setattr("xendisplback.daemon.config.DEFAULT_PATH", path)
+    monkeypatch.setattr("xendisplback.config.DEFAULT_PATH", path)
     path.write_text('log-level = "debug"\n')
     logger = logging.getLogger("xendisplback")
     before = logger.level

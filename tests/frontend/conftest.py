@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 import trio
 
-from xendisplback.daemon.config import Config
+from xendisplback.config import Config
 from xendisplback.daemon.service import Service
 from xendisplback.sim.device import DisplayDevice
 from xendisplback.sim.domain import Domain

@@ -145,7 +145,7 @@ def create(guest: Guest, **changes: int) -> DbufCreate:
         ({"buffer_sz": 4096}, errno.EINVAL),
         ({"bpp": 7}, errno.EINVAL),
         ({"flags": 0x80}, errno.EINVAL),
-        ({"flags": 1}, errno.EOPNOTSUPP),
+        ({"flags": 1}, errno.EACCES),
         ({"gref_directory": 0}, errno.EINVAL),
         ({"gref_directory": 0x7FFFFFF}, errno.EINVAL),
         ({"data_ofs": 5000, "width": 0, "height": 0, "bpp": 0}, errno.EINVAL),

@@ -6,7 +6,7 @@ from __future__ import annotations
 import trio
 
 from tests.frontend.conftest import Machine, Machines
-from xendisplback.daemon.config import Config
+from xendisplback.config import Config
 from xendisplback.daemon.service import Service
 from xendisplback.protocol.xenbus import XenbusState
 from xendisplback.sim.device import DisplayDevice

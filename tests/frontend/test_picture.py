@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from tests.frontend.conftest import Machine, Machines
-from xendisplback.daemon.config import Config
+from xendisplback.config import Config
 from xendisplback.protocol.formats import FORMATS, fourcc
 from xendisplback.sim.device import DisplayDevice
 from xendisplback.sim.guest_buffer import GuestFramebuffer

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from xendisplback.protocol.directory import (
     REFS_PER_PAGE,
+    DirectoryFill,
     DirectoryWalk,
     directory_pages,
     encode_directory,
@@ -26,6 +27,7 @@ from xendisplback.protocol.layout import (
     FrameLayout,
     check_create,
     frame_layout,
+    other_layouts,
     pages_needed,
 )
 from xendisplback.protocol.status import Status
@@ -88,6 +90,47 @@ def test_any_chain_gives_exactly_the_pages_or_einval(
 def test_what_is_wrong_with_a_directory_is_named(memory: dict[int, bytes], named: str) -> None:
     with pytest.raises(RequestError, match=named):
         walk(1, 2000, memory)
+
+
+def fill(first: int, refs: list[int], memory: dict[int, bytearray]) -> None:
+    """As the daemon does, with a bound on the pages touched."""
+    directory = DirectoryFill(first, refs)
+    touched = 0
+    while directory.next_page is not None:
+        touched += 1
+        assert touched <= directory_pages(len(refs))
+        page = memory[directory.next_page]
+        listed = directory.feed(bytes(page))
+        page[directory.FIRST : directory.FIRST + len(listed)] = listed
+
+
+@given(st.integers(1, 3000))
+def test_our_references_fill_exactly_the_guest_s_directory(pages: int) -> None:
+    refs = list(range(100_000, 100_000 + pages))
+    chain = list(range(1, 1 + directory_pages(pages)))
+    # What the guest left in the entries that are not ours to write must stay.
+    empty = encode_directory(chain, [1] * len(chain) * REFS_PER_PAGE)
+    memory = {ref: bytearray(page) for ref, page in zip(chain, empty, strict=True)}
+    fill(chain[0], refs, memory)
+    listed = [entry for ref in chain for entry in struct.unpack("<1024I", memory[ref])[1:]]
+    assert listed[:pages] == refs
+    assert set(listed[pages:]) <= {1}
+    assert walk(chain[0], pages, {ref: bytes(page) for ref, page in memory.items()}) == refs
+
+
+@given(st.integers(0, 5), st.integers(1, 3 * REFS_PER_PAGE), st.lists(u32, min_size=5, max_size=5))
+def test_no_chain_makes_us_write_outside_of_it(
+    first: int, pages: int, following: list[int]
+) -> None:
+    memory = {
+        ref: bytearray(struct.pack("<1024I", following[ref - 1] % 6, *[0] * 1023))
+        for ref in range(1, 6)
+    }
+    try:
+        fill(first, list(range(1000, 1000 + pages)), memory)
+    except RequestError as error:
+        assert error.status is Status.EINVAL
+    assert all(len(page) == PAGE for page in memory.values())
 
 
 def create(
@@ -171,6 +214,7 @@ def test_no_numbers_make_a_layout_that_leaves_the_buffer(
         (create(8, 8, 32, 256, ref=0), "gref_directory is 0"),
         (create(0, 0, 0, 8192, 4096), "data_ofs 4096"),
         (create(0, 0, 0, 8192, 8, REQ_ALLOC), "with REQ_ALLOC"),
+        (create(0, 0, 0, 8192, flags=REQ_ALLOC), "REQ_ALLOC without width"),
         (create(0, 8, 32, 256), "0x8"),
         (create(8, 0, 32, 256), "8x0"),
         (create(8, MAX_SIDE + 1, 32, 256), "8x16385"),
@@ -228,6 +272,33 @@ def test_the_size_of_an_imported_buffer_may_count_the_offset(size: int) -> None:
 )
 def test_a_create_at_the_limit_is_taken(request_: DbufCreate, pages: int) -> None:
     assert check_create(request_) == pages
+
+
+def test_a_small_imported_buffer_may_have_other_pitches_too() -> None:
+    request = create(0, 0, 0, PAGE)
+    layout = frame_layout(request, FbAttach(1, 1, 2, 30, 8, fourcc("XR24")))
+    assert layout.pitch == 120
+    assert [other.pitch for other in other_layouts(request, layout)] == [128, 256]
+
+
+@given(st.integers(1, 600), st.integers(1, 600), st.sampled_from(list(FORMATS)), st.integers(0, 8))
+def test_other_pitches_explain_the_size_and_stay_inside(
+    width: int, height: int, code: int, ofs: int
+) -> None:
+    row = width * FORMATS[code].bytes_per_pixel
+    request = create(0, 0, 0, pages_needed(ofs + row * height) * PAGE, ofs)
+    layout = frame_layout(request, FbAttach(1, 1, 2, width, height, code))
+    for other in other_layouts(request, layout):
+        assert other.pitch > layout.pitch
+        assert other.offset + other.pitch * (height - 1) + row <= request.buffer_sz
+        needed = {pages_needed(start + other.pitch * height) * PAGE for start in (0, ofs)}
+        assert request.buffer_sz in needed
+
+
+def test_what_came_with_its_width_has_one_pitch() -> None:
+    request = create(30, 8, 32, PAGE)
+    layout = frame_layout(request, FbAttach(1, 1, 2, 30, 8, fourcc("XR24")))
+    assert other_layouts(request, layout) == []
 
 
 def test_format_names() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import trio
 
-from xendisplback.daemon.config import ConfigError, load_config
+from xendisplback.config import ConfigError, load_config
 from xendisplback.daemon.logs import set_level, start_logging
 from xendisplback.daemon.service import Service
 from xendisplback.errors import HostError, leaves

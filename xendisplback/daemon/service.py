@@ -12,9 +12,11 @@ import logging
 
 import trio
 
-from xendisplback.daemon.config import Config
+from xendisplback.config import Config
 from xendisplback.daemon.notify import feed_watchdog, notify
 from xendisplback.errors import HostError
+from xendisplback.frontend.allocation import Allocator
+from xendisplback.frontend.backend import Backend
 from xendisplback.frontend.discovery import Discovery
 from xendisplback.host import Host
 from xendisplback.scanout.outputs import Outputs
@@ -48,8 +50,10 @@ class Service:
         try:
             async with self._host.store() as store:
                 domid = await _own_domid(store)
-                outputs = Outputs(self._host, self._config.cards, self._config.refresh_rate)
-                discovery = Discovery(domid, self._host, store, grants, outputs)
+                outputs = Outputs(self._host, self._config)
+                allocator = Allocator(grants, self._config.be_alloc)
+                backend = Backend(self._host, store, grants, allocator, outputs)
+                discovery = Discovery(domid, backend)
                 async with trio.open_nursery() as nursery:
                     await nursery.start(discovery.run)
                     nursery.start_soon(outputs.run)

@@ -8,25 +8,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from xendisplback.host import GrantMapping
+from xendisplback.frontend.memory import BufferMemory
 from xendisplback.protocol.displif import DbufCreate, FbAttach
 from xendisplback.protocol.errors import RequestError
-from xendisplback.protocol.layout import frame_layout
+from xendisplback.protocol.layout import frame_layout, other_layouts
 from xendisplback.protocol.status import Status
 from xendisplback.scanout.frame import Frame
 
 MAX_BUFFERS = 256
 MAX_FRAMES = 1024
 MAX_PAGES = 65536
-"""256 MiB: a quarter of the 262144 map-track entries that the whole backend domain has by default."""
+"""256 MiB: a quarter of the 262144 map-track entries that the whole backend domain has by default, or half of them
+where each buffer is both exported and mapped."""
 
 
 @dataclass(slots=True, eq=False)
 class Buffer:
-    """A mapped display buffer and the framebuffers on it."""
+    """A display buffer and the framebuffers on it."""
 
     create: DbufCreate
-    mapping: GrantMapping
+    memory: BufferMemory
     frames: dict[int, Frame] = field(default_factory=dict[int, Frame])
 
 
@@ -44,15 +45,15 @@ class BufferTable:
             )
         if len(self._buffers) >= MAX_BUFFERS:
             raise RequestError(Status.ENOSPC, f"DBUF_CREATE: more than {MAX_BUFFERS} buffers")
-        mapped = sum(buffer.mapping.length for buffer in self._buffers.values()) // 4096
+        mapped = sum(buffer.memory.pages for buffer in self._buffers.values())
         if mapped + pages > MAX_PAGES:
             raise RequestError(
                 Status.ENOSPC,
                 f"DBUF_CREATE: {pages} pages on top of {mapped} are more than {MAX_PAGES}",
             )
 
-    def add(self, create: DbufCreate, mapping: GrantMapping) -> None:
-        self._buffers[create.dbuf_cookie] = Buffer(create, mapping)
+    def add(self, create: DbufCreate, memory: BufferMemory) -> None:
+        self._buffers[create.dbuf_cookie] = Buffer(create, memory)
 
     def attach(self, request: FbAttach) -> None:
         """Raises RequestError: ENOENT without the buffer, EEXIST, EINVAL where the picture does not fit."""
@@ -66,7 +67,7 @@ class BufferTable:
         if len(self._frames) >= MAX_FRAMES:
             raise RequestError(Status.ENOSPC, f"FB_ATTACH: more than {MAX_FRAMES} framebuffers")
         layout = frame_layout(buffer.create, request)
-        frame = Frame(buffer.mapping.address + layout.offset, layout)
+        frame = Frame(buffer.memory, layout, other_layouts(buffer.create, layout))
         self._frames[request.fb_cookie] = buffer.frames[request.fb_cookie] = frame
         self._owner[request.fb_cookie] = buffer
 
@@ -94,13 +95,13 @@ class BufferTable:
         return buffer
 
     def remove(self, dbuf_cookie: int) -> None:
-        """Forget a buffer that has no framebuffers left; its mapping is the caller's to close."""
+        """Forget a buffer that has no framebuffers left; its memory is the caller's to close."""
         del self._buffers[dbuf_cookie]
 
-    def clear(self) -> list[GrantMapping]:
-        """Forget everything; the mappings are the caller's to close."""
-        mappings = [buffer.mapping for buffer in self._buffers.values()]
+    def clear(self) -> list[BufferMemory]:
+        """Forget everything; the memories are the caller's to close."""
+        memories = [buffer.memory for buffer in self._buffers.values()]
         self._buffers.clear()
         self._frames.clear()
         self._owner.clear()
-        return mappings
+        return memories

@@ -27,8 +27,8 @@ from xendisplback.protocol.displif import (
 )
 from xendisplback.protocol.errors import RequestError
 from xendisplback.protocol.ring import EventRing, RequestRing
-from xendisplback.scanout.copy_path import Crop
 from xendisplback.scanout.dark import DarkScreen
+from xendisplback.scanout.frame import Crop
 from xendisplback.scanout.output import Output
 from xendisplback.xen.shared_page import SharedPage
 
@@ -85,6 +85,7 @@ class Channel:
         self._fail = fail
         self._slots: deque[bytes] = deque()
         self._flip_cookie = 0
+        self._how = ""
 
     def drain(self) -> Drained:
         """Handle what the guest sent. Raises ProtocolViolation."""
@@ -129,6 +130,12 @@ class Channel:
             self._events.notify(self.event_port.port)
         else:
             self.log.guest_fault("flip event dropped: the guest does not read its event page")
+
+    def shown_as(self, how: str) -> None:
+        """Log how the output shows this connector, when that changes."""
+        if how != self._how:
+            self._how = how
+            self.log.info("shown on %s", how)
 
     def answer(self, response: bytes) -> None:
         self._requests.respond(response)

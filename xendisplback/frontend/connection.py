@@ -13,15 +13,16 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from xendisplback.frontend.backend import Backend
 from xendisplback.frontend.buffers import BufferTable
 from xendisplback.frontend.channel import Channel, Drained, Port
 from xendisplback.frontend.device import Device, GuestLog
+from xendisplback.frontend.memory import MAP_SECONDS
 from xendisplback.frontend.nodes import ConnectorNodes, FrontendNodes
-from xendisplback.frontend.requests import MAP_SECONDS, RequestHandler
-from xendisplback.host import EventChannels, GrantMapping, Host
+from xendisplback.frontend.requests import RequestHandler
+from xendisplback.host import EventChannels, GrantMapping
 from xendisplback.protocol.displif import Request
 from xendisplback.scanout.dark import DarkScreen
-from xendisplback.scanout.outputs import Outputs
 from xendisplback.xen.gnttab import DomainGrants
 
 logger = logging.getLogger(__name__)
@@ -133,15 +134,15 @@ async def _map_pages(
 
 @asynccontextmanager
 async def connect(
-    host: Host, grants: DomainGrants, device: Device, nodes: FrontendNodes, outputs: Outputs
+    backend: Backend, grants: DomainGrants, device: Device, nodes: FrontendNodes
 ) -> AsyncGenerator[Connection, None]:
     """A connection that serves nobody yet; released on exit, within ``RELEASE_SECONDS``."""
     buffers = BufferTable()
-    handler = RequestHandler(str(device), grants, buffers, outputs)
+    handler = RequestHandler(device, backend, grants, buffers)
     channels: list[Channel] = []
     pages = await _map_pages(grants, nodes.connectors)
     try:
-        events = host.event_channels(device.domid)
+        events = backend.host.event_channels(device.domid)
         try:
             async with trio.open_nursery() as nursery:
                 connection = Connection(device, nodes, pages, events, handler, buffers, nursery)

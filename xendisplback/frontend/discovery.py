@@ -8,11 +8,10 @@ import logging
 import trio
 
 from xendisplback.errors import HostError, leaves
+from xendisplback.frontend.backend import Backend
 from xendisplback.frontend.device import Device
 from xendisplback.frontend.lifecycle import Frontend
-from xendisplback.host import GrantTable, Host
-from xendisplback.scanout.outputs import Outputs
-from xendisplback.xen.store import StoreClosed, XenStore
+from xendisplback.xen.store import StoreClosed
 
 logger = logging.getLogger(__name__)
 
@@ -24,17 +23,12 @@ class Discovery:
     def __init__(
         self,
         backend_domid: int,
-        host: Host,
-        store: XenStore,
-        grants: GrantTable,
-        outputs: Outputs,
+        backend: Backend,
     ) -> None:
         self._backend_domid = backend_domid
         self._root = f"/local/domain/{backend_domid}/backend/vdispl"
-        self._host = host
-        self._store = store
-        self._grants = grants
-        self._outputs = outputs
+        self._backend = backend
+        self._store = backend.store
         self._frontends: dict[Device, Frontend] = {}
         self._stopping = False
         self._all_ended = trio.Event()
@@ -88,7 +82,7 @@ class Discovery:
         if frontend is not None:
             frontend.poke()
         elif not self._stopping and await self._wanted(device):
-            frontend = Frontend(device, self._host, self._store, self._grants, self._outputs)
+            frontend = Frontend(device, self._backend)
             self._frontends[device] = frontend
             nursery.start_soon(self._supervise, frontend, nursery)
 

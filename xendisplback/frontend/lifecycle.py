@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from xendisplback.errors import FrontendError, HostError, leaves
+from xendisplback.frontend.backend import Backend
 from xendisplback.frontend.connection import Connection, connect
 from xendisplback.frontend.device import Device, GuestLog, escape
 from xendisplback.frontend.nodes import read_nodes
-from xendisplback.host import GrantTable, Host
 from xendisplback.protocol.nodes import parse_state
 from xendisplback.protocol.xenbus import (
     DWELL_SECONDS,
@@ -25,9 +25,8 @@ from xendisplback.protocol.xenbus import (
     XenbusState,
     decide,
 )
-from xendisplback.scanout.outputs import Outputs
 from xendisplback.xen.gnttab import DomainGrants
-from xendisplback.xen.store import Transaction, XenStore
+from xendisplback.xen.store import Transaction
 
 logger = logging.getLogger(__name__)
 
@@ -41,20 +40,19 @@ _REFUSED = Step((Action.RELEASE,), Phase.REFUSED)
 class Frontend:
     """``run`` it in a task; ``poke`` it whenever one of its nodes may have changed."""
 
-    def __init__(
-        self, device: Device, host: Host, store: XenStore, grants: GrantTable, outputs: Outputs
-    ) -> None:
+    def __init__(self, device: Device, backend: Backend) -> None:
         self.device = device
         self.advertised = trio.Event()
         """The first step was taken: the toolstack and the guest know that we are here."""
-        self._host = host
-        self._store = store
-        self._grants = DomainGrants(grants, device.domid)
-        self._outputs = outputs
+        self._backend = backend
+        self._store = backend.store
+        self._grants = DomainGrants(backend.grants, device.domid)
         self._log = GuestLog(logger, str(device))
         self._phase = Phase.NEW
         self._phase_since = 0.0
         self._handled: tuple[Phase, XenbusState] | None = None
+        self._seen = XenbusState.Unknown
+        """The frontend's state when it was last looked at."""
         self._poked = trio.Event()
         self._forced: Step | None = None
         self._connection_scope: trio.CancelScope | None = None
@@ -109,6 +107,7 @@ class Frontend:
 
     async def _step_for_states(self) -> Step | None:
         seen = await self._observe()
+        self._seen = seen.frontend
         step = decide(self._phase, seen)
         key = (self._phase, seen.frontend)
         if step is not None and step.phase is not Phase.ENDED and key == self._handled:
@@ -141,8 +140,8 @@ class Frontend:
                 case Action.INIT_WAIT | Action.CLOSING | Action.CLOSED:
                     await self._publish(XenbusState(action.value))
         if Action.INIT_WAIT in step.actions:
-            # It serves a frontend that is at Initialising now; only one that comes back there needs another.
-            self._handled = (Phase.WAITING, XenbusState.Initialising)
+            # It serves a frontend that was at Initialising; one that comes there later needs another.
+            self._handled = (Phase.WAITING, self._seen)
         self._phase = step.phase
         self._phase_since = trio.current_time()
 
@@ -199,9 +198,7 @@ class Frontend:
     async def _guard(self, on_connected: Callable[[Connection], Awaitable[None]]) -> None:
         try:
             nodes = await read_nodes(self._store, self.device)
-            async with connect(
-                self._host, self._grants, self.device, nodes, self._outputs
-            ) as connection:
+            async with connect(self._backend, self._grants, self.device, nodes) as connection:
                 await on_connected(connection)
         except* FrontendError as group:
             for error in leaves(group):

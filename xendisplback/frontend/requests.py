@@ -6,13 +6,18 @@ Each has taken its full effect when its response is written: Linux frees and reu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
+
 import trio
 
 from xendisplback.errors import HostError
+from xendisplback.frontend.backend import Backend
 from xendisplback.frontend.buffers import BufferTable
 from xendisplback.frontend.channel import Channel
-from xendisplback.host import GrantMapping
-from xendisplback.protocol.directory import DirectoryWalk
+from xendisplback.frontend.device import Device
+from xendisplback.frontend.memory import MAP_SECONDS, BufferMemory, GrantedMemory, GuestMemory
+from xendisplback.protocol.directory import DirectoryFill, DirectoryWalk
 from xendisplback.protocol.displif import (
     REQ_ALLOC,
     DbufCreate,
@@ -28,27 +33,26 @@ from xendisplback.protocol.displif import (
 from xendisplback.protocol.errors import RequestError
 from xendisplback.protocol.layout import PAGE, check_create, pages_needed
 from xendisplback.protocol.status import Status, response_status
-from xendisplback.scanout.copy_path import Crop
+from xendisplback.scanout.frame import Crop
+from xendisplback.scanout.ladder import CardFacts, Ladder, Step
 from xendisplback.scanout.output import Output
-from xendisplback.scanout.outputs import Outputs
 from xendisplback.xen.gnttab import DomainGrants
 from xendisplback.xen.shared_page import read_memory, write_memory
-
-MAP_SECONDS = 2.5
-"""Linux gives a request 3 s, then frees the grants: what is mapped later must be undone."""
 
 
 class RequestHandler:
     """The slow requests of one connection, one at a time over all its channels."""
 
     def __init__(
-        self, name: str, grants: DomainGrants, buffers: BufferTable, outputs: Outputs
+        self, device: Device, backend: Backend, grants: DomainGrants, buffers: BufferTable
     ) -> None:
-        """``name``: the device, for whom else wants its outputs."""
-        self._name = name
+        self._name = str(device)
+        self._domid = device.domid
         self._grants = grants
+        self._allocator = backend.allocator
+        self._ladders: dict[CardFacts, Ladder] = {}
         self._buffers = buffers
-        self._outputs = outputs
+        self._outputs = backend.outputs
         self._lock = trio.Lock()
         self._held: list[Output] = []
 
@@ -59,7 +63,7 @@ class RequestHandler:
             try:
                 match request:
                     case DbufCreate():
-                        await self._create(request)
+                        await self._create(channel, request)
                     case DbufDestroy():
                         await self._destroy(channel, request)
                     case FbAttach():
@@ -80,8 +84,8 @@ class RequestHandler:
                 status = response_status(error.errno or Status.EIO)
         return encode_response(request.request_id, request.OPERATION, status, edid_size)
 
-    async def _map_directory(self, first_ref: int, pages: int, *, writable: bool) -> GrantMapping:
-        """Map the ``pages`` pages that the directory at ``first_ref`` names, all before one deadline."""
+    async def _read_directory(self, first_ref: int, pages: int) -> Sequence[int]:
+        """The references of the ``pages`` pages that the directory at ``first_ref`` names."""
         deadline = trio.current_time() + MAP_SECONDS
         walk = DirectoryWalk(first_ref, pages)
         while walk.next_page is not None:
@@ -92,17 +96,62 @@ class RequestHandler:
             finally:
                 directory.close()
             walk.feed(page)
-        return await self._grants.map(walk.grefs, deadline, writable=writable)
+        return walk.grefs
 
-    async def _create(self, request: DbufCreate) -> None:
+    async def _fill_directory(self, first_ref: int, refs: Sequence[int]) -> None:
+        """Write ``refs``, and nothing else, into the guest's directory."""
+        deadline = trio.current_time() + MAP_SECONDS
+        fill = DirectoryFill(first_ref, refs)
+        while fill.next_page is not None:
+            directory = await self._grants.map([fill.next_page], deadline, writable=True)
+            try:
+                listed = fill.feed(read_memory(directory.address, PAGE))
+                write_memory(directory.address + fill.FIRST, listed)
+            finally:
+                directory.close()
+
+    async def _create(self, channel: Channel, request: DbufCreate) -> None:
         pages = check_create(request)
-        if request.flags & REQ_ALLOC:
-            raise RequestError(
-                Status.EOPNOTSUPP, "DBUF_CREATE: be-alloc=1 is not supported; set be-alloc=0"
-            )
         self._buffers.check_room(request, pages)
-        mapping = await self._map_directory(request.gref_directory, pages, writable=False)
-        self._buffers.add(request, mapping)
+        output = self._outputs.known(channel.nodes.output)
+        if request.flags & REQ_ALLOC:
+            memory: BufferMemory = await self._allocate(request, output)
+        else:
+            refs = await self._read_directory(request.gref_directory, pages)
+            memory = GuestMemory(self._grants, refs, request.shape)
+            await self._hold(memory, output)
+        self._buffers.add(request, memory)
+
+    async def _allocate(self, request: DbufCreate, output: Output | None) -> GrantedMemory:
+        card = output.card if output is not None else None
+        memory = await self._allocator.allocate(self._domid, request, card)
+        try:
+            await self._fill_directory(request.gref_directory, memory.refs)
+        except BaseException:
+            await _close([memory])
+            raise
+        return memory
+
+    async def _hold(self, memory: GuestMemory, output: Output | None) -> None:
+        """Map or export the guest's pages: from the response on it counts on it that we have them.
+
+        ``output``: where they will likely be shown, for the way that they will then take.
+        """
+        if output is None:
+            await memory.address()
+            return
+        climb = self._ladder(output).climb(memory.steps, memory.shape)
+        while climb.step is not Step.COPY:
+            try:
+                await memory.dmabuf(climb.step)
+            except HostError as error:
+                climb.refuse(error)
+            else:
+                return
+        await memory.address()
+
+    def _ladder(self, output: Output) -> Ladder:
+        return self._ladders.setdefault(output.facts, Ladder(output.facts))
 
     async def _destroy(self, channel: Channel, request: DbufDestroy) -> None:
         buffer = self._buffers.buffer(request.dbuf_cookie)
@@ -114,7 +163,7 @@ class RequestHandler:
         for fb_cookie in list(buffer.frames):
             await self._forget(fb_cookie)
         self._buffers.remove(request.dbuf_cookie)
-        await trio.to_thread.run_sync(buffer.mapping.close)
+        await _close([buffer.memory])
 
     async def _forget(self, fb_cookie: int) -> None:
         """Take a framebuffer out of the table and off every output of this guest. Raises RequestError ENOENT."""
@@ -136,7 +185,7 @@ class RequestHandler:
             min(request.width, channel.nodes.width),
             min(request.height, channel.nodes.height),
         )
-        if not crop.inside(frame) or not crop.width or not crop.height:
+        if not crop.inside(frame.layout) or not crop.width or not crop.height:
             raise RequestError(
                 Status.EINVAL,
                 f"SET_CONFIG: {request.width}x{request.height} at {request.x},{request.y} is not inside"
@@ -147,23 +196,22 @@ class RequestHandler:
         output.claim(channel, f"{self._name} connector {channel.nodes.index}")
         if output not in self._held:
             self._held.append(output)
-        how = await output.configure(frame, crop)
+        channel.shown_as(await output.configure(frame, crop, self._ladder(output)))
         channel.screen = output
         channel.crop = crop
-        channel.log.info("shown on %s", how)
 
     async def _flip(self, channel: Channel, request: PgFlip) -> None:
-        """A flip that the output can't do as it is: another format, or a framebuffer too small."""
+        """A flip that takes more: the framebuffer's first one, or one that is too small."""
         frame = self._buffers.frame(request.fb_cookie)
         crop = channel.crop
-        if crop is None or not crop.inside(frame):
+        if crop is None or not crop.inside(frame.layout):
             raise RequestError(
                 Status.EINVAL,
                 f"PG_FLIP: the {frame.layout.width}x{frame.layout.height} framebuffer does not hold"
                 " what SET_CONFIG set",
             )
         output = await self._outputs.find(channel.nodes.output)
-        await output.configure(frame, crop)
+        channel.shown_as(await output.configure(frame, crop, self._ladder(output)))
         channel.send_flip_event(request.fb_cookie)
 
     async def _edid(self, channel: Channel, request: GetEdid) -> int:
@@ -177,7 +225,9 @@ class RequestHandler:
             )
         # Only what is written: buffer_sz can claim 4 GiB, and these grants are in nobody's budget.
         pages = pages_needed(len(edid))
-        mapping = await self._map_directory(request.gref_directory, pages, writable=True)
+        refs = await self._read_directory(request.gref_directory, pages)
+        deadline = trio.current_time() + MAP_SECONDS
+        mapping = await self._grants.map(refs, deadline, writable=True)
         try:
             write_memory(mapping.address, edid)
         finally:
@@ -185,15 +235,20 @@ class RequestHandler:
         return len(edid)
 
     async def release(self) -> None:
-        """Off all outputs, then unmap everything. Outputs first: they read the memory."""
+        """Off all outputs, then release every buffer. Outputs first: they read the memory."""
         for output in self._held:
             await output.release()
         self._held.clear()
-        mappings = self._buffers.clear()
-        if mappings:
-            await trio.to_thread.run_sync(_close_all, mappings)
+        await _close(self._buffers.clear())
 
 
-def _close_all(mappings: list[GrantMapping]) -> None:
-    for mapping in mappings:
-        mapping.close()
+async def _close(memories: Sequence[BufferMemory]) -> None:
+    """All of them, whatever one of them raises."""
+
+    def close() -> None:
+        with ExitStack() as stack:
+            for memory in memories:
+                stack.callback(memory.close)
+
+    if memories:
+        await trio.to_thread.run_sync(close)

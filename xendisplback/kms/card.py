@@ -16,7 +16,7 @@ from xendisplback.kms.blob import Blob
 from xendisplback.kms.connector import Connector, read_connector
 from xendisplback.kms.crtc import Crtc
 from xendisplback.kms.device import Device
-from xendisplback.kms.dumb import DumbFramebuffer
+from xendisplback.kms.dumb import DumbFramebuffer, DumbMemory
 from xendisplback.kms.encoder import Encoder, read_encoder
 from xendisplback.kms.events import READ_SIZE, parse_events
 from xendisplback.kms.framebuffer import Framebuffer
@@ -25,6 +25,7 @@ from xendisplback.kms.mode import Mode
 from xendisplback.kms.plane import Plane, read_plane
 from xendisplback.kms.prime import PrimeImports
 from xendisplback.kms.properties import PropertyTables
+from xendisplback.kms.quirks import scans_first_address
 from xendisplback.kms.restore import Kind, SavedScreen
 
 
@@ -151,6 +152,19 @@ class Card:
         lib = self._device.lib
         return bool(self._device.capability(lib.DRM_CAP_PRIME) & lib.DRM_PRIME_CAP_IMPORT)
 
+    @property
+    def scans_first_address(self) -> bool:
+        return scans_first_address(self.driver, self.path)
+
+    def matches(self, selector: str) -> bool:
+        """The words are those of :mod:`~xendisplback.kms.select`."""
+        kind, _, name = selector.partition(":")
+        if kind == "driver":
+            return name == self.driver
+        if kind == "connector":
+            return name in [connector.name for connector in self.connectors]
+        return os.path.realpath(selector) == os.path.realpath(self.path)
+
     def probe(self) -> None:
         """Connectors that stay are the same objects as before; MST connectors come and go."""
         _, ids = self._resources()
@@ -175,6 +189,9 @@ class Card:
 
     def dumb_framebuffer(self, width: int, height: int, fourcc: int) -> DumbFramebuffer:
         return DumbFramebuffer(self._device, width, height, fourcc, self._own_framebuffers)
+
+    def dumb_memory(self, width: int, height: int, bits_per_pixel: int) -> DumbMemory:
+        return DumbMemory(self._device, width, height, bits_per_pixel)
 
     def import_framebuffer(self, dmabuf: int, geometry: Geometry) -> Framebuffer:
         """A framebuffer in a dma-buf, whose file descriptor the caller may close. Blocking."""

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+
 from xendisplback.kms.device import Device
 from xendisplback.kms.framebuffer import Framebuffer
 from xendisplback.kms.geometry import Geometry
@@ -43,6 +45,11 @@ class DumbBuffer:
         device.check(device.lib.xdb_map(device.fd, self.size, offset[0], address), "mmap")
         return address[0]
 
+    def keep_mapping(self) -> int:
+        """The address; from here on it is the caller's to unmap."""
+        address, self.address = self.address, 0
+        return address
+
     def close(self) -> None:
         """Unmap, then destroy. Idempotent. Raises HostError, but not on a device that is gone."""
         device = self._device
@@ -53,6 +60,37 @@ class DumbBuffer:
             result = device.lib.drmModeDestroyDumbBuffer(device.fd, self.handle)
             self.handle = 0
             device.check_release(result, "drmModeDestroyDumbBuffer")
+
+
+class DumbMemory:
+    """A dumb buffer as a dma-buf. Fulfils :class:`xendisplback.host.CardMemory`."""
+
+    def __init__(self, device: Device, width: int, height: int, bits_per_pixel: int) -> None:
+        """Raises HostError."""
+        self._device = device
+        buffer = DumbBuffer(device, width, height, bits_per_pixel)
+        self.pitch, self.size = buffer.pitch, buffer.size
+        try:
+            fd = device.ffi.new("int *")
+            device.check(
+                device.lib.drmPrimeHandleToFD(
+                    device.fd, buffer.handle, device.lib.DRM_CLOEXEC | device.lib.DRM_RDWR, fd
+                ),
+                "drmPrimeHandleToFD",
+                f"{device.driver} exports no dma-buf",
+            )
+            self.fd = fd[0]
+            # The mapping and the dma-buf hold the memory. Without the handle an import gets one of its own,
+            # which PrimeImports can count.
+            self.address = buffer.keep_mapping()
+        finally:
+            buffer.close()
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            self._device.lib.xdb_unmap(self.address, self.size)
+            os.close(self.fd)
+            self.fd = -1
 
 
 class DumbFramebuffer(Framebuffer):

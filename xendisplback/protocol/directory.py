@@ -20,18 +20,43 @@ def directory_pages(pages: int) -> int:
     return -(-pages // REFS_PER_PAGE)
 
 
-class DirectoryWalk:
+class _Chain:
+    """The directory pages of a buffer of ``pages`` pages, one reference after the other."""
+
+    def __init__(self, first_ref: int, pages: int) -> None:
+        self._pages = pages
+        self._listed = 0
+        self._seen: set[int] = set()
+        self.next_page: int | None = self._directory(first_ref)
+        """The reference of the directory page that comes next; None: no further one."""
+
+    def _advance(self, following: int, listed: int) -> None:
+        self._listed += listed
+        self.next_page = self._directory(following) if self._listed < self._pages else None
+
+    def _directory(self, ref: int) -> int:
+        return self._use(ref, f"the directory page after {self._listed} references")
+
+    def _use(self, ref: int, what: str) -> int:
+        if ref == 0:
+            raise RequestError(
+                Status.EINVAL, f"page directory: {what} is 0, {self._pages} pages are needed"
+            )
+        if ref in self._seen:
+            raise RequestError(Status.EINVAL, f"page directory: {what}, {ref}, is used twice")
+        self._seen.add(ref)
+        return ref
+
+
+class DirectoryWalk(_Chain):
     """Collects exactly ``pages`` references; the caller maps ``next_page`` and feeds a copy of it.
 
     Bounded by the number of directory pages that ``pages`` needs, whatever the chain looks like.
     """
 
     def __init__(self, first_ref: int, pages: int) -> None:
-        self._pages = pages
+        super().__init__(first_ref, pages)
         self._grefs: list[int] = []
-        self._seen: set[int] = set()
-        self.next_page: int | None = self._directory(first_ref)
-        """The reference of the directory page to feed next; None: the walk is done."""
 
     @property
     def grefs(self) -> Sequence[int]:
@@ -44,22 +69,29 @@ class DirectoryWalk:
         Raises RequestError EINVAL for a reference that is 0 or repeated, or a chain that ends too early.
         """
         following, *refs = _PAGE.unpack(page)
-        for ref in refs[: self._pages - len(self._grefs)]:
-            self._grefs.append(self._use(ref, "a buffer page's reference"))
-        self.next_page = self._directory(following) if len(self._grefs) < self._pages else None
+        used = [
+            self._use(ref, "a buffer page's reference")
+            for ref in refs[: self._pages - self._listed]
+        ]
+        self._grefs += used
+        self._advance(following, len(used))
 
-    def _directory(self, ref: int) -> int:
-        return self._use(ref, f"the directory page after {len(self._grefs)} references")
 
-    def _use(self, ref: int, what: str) -> int:
-        if ref == 0:
-            raise RequestError(
-                Status.EINVAL, f"page directory: {what} is 0, {self._pages} pages are needed"
-            )
-        if ref in self._seen:
-            raise RequestError(Status.EINVAL, f"page directory: {what}, {ref}, is used twice")
-        self._seen.add(ref)
-        return ref
+class DirectoryFill(_Chain):
+    """Lists ``refs`` in the guest's directory (be-alloc=1); the caller maps ``next_page``, writable."""
+
+    FIRST: Final = 4
+    """Where the references begin in a directory page, bytes."""
+
+    def __init__(self, first_ref: int, refs: Sequence[int]) -> None:
+        super().__init__(first_ref, len(refs))
+        self._refs = refs
+
+    def feed(self, page: bytes) -> bytes:
+        """Take a copy of ``next_page``; what to write into it from ``FIRST`` on. Raises RequestError EINVAL."""
+        refs = self._refs[self._listed : self._listed + REFS_PER_PAGE]
+        self._advance(_PAGE.unpack(page)[0], len(refs))
+        return struct.pack(f"<{len(refs)}I", *refs)
 
 
 def encode_directory(directory_grefs: Sequence[int], grefs: Sequence[int]) -> list[bytes]:

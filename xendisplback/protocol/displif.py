@@ -63,6 +63,11 @@ class DbufCreate:
     gref_directory: int
     data_ofs: int = 0
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Equal for buffers whose pages are laid out alike."""
+        return self.width, self.height, self.bpp, self.buffer_sz, self.data_ofs
+
 
 @dataclass(frozen=True, slots=True)
 class DbufDestroy:

@@ -6,6 +6,7 @@ Python's integers do not overflow, so every sum here is exact whatever the guest
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,7 +49,9 @@ def check_create(create: DbufCreate) -> int:
         _check_sides("DBUF_CREATE", create.width, create.height)
         if create.bpp not in (8, 16, 24, 32):
             raise _invalid(f"DBUF_CREATE: bpp {create.bpp}, must be 8, 16, 24 or 32")
-        _infer_pitch("DBUF_CREATE", create, create.width * create.bpp // 8, create.height)
+        buffer_pitch(create)
+    elif create.flags & REQ_ALLOC:
+        raise _invalid("DBUF_CREATE: REQ_ALLOC without width, height and bpp")
     return pages
 
 
@@ -61,6 +64,11 @@ class FrameLayout:
     pitch: int
     offset: int
     format: Format
+
+
+def buffer_pitch(create: DbufCreate) -> int:
+    """The pitch of a buffer whose width, height and bpp :func:`check_create` has accepted."""
+    return _infer_pitch("DBUF_CREATE", create, create.width * create.bpp // 8, create.height)
 
 
 def frame_layout(create: DbufCreate, attach: FbAttach) -> FrameLayout:
@@ -86,6 +94,27 @@ def frame_layout(create: DbufCreate, attach: FbAttach) -> FrameLayout:
             f" the buffer has {create.buffer_sz}"
         )
     return FrameLayout(attach.width, attach.height, pitch, create.data_ofs, fmt)
+
+
+def other_layouts(create: DbufCreate, layout: FrameLayout) -> list[FrameLayout]:
+    """Layouts with larger pitches that explain an imported buffer's size as well as ``layout`` does.
+
+    None for a buffer that came with its width: what its guest draws is known then.
+    """
+    if create.width:
+        return []
+    row = layout.width * layout.format.bytes_per_pixel
+    pitches = {-(-row // alignment) * alignment for alignment in ALIGNMENTS}
+    return [
+        dataclasses.replace(layout, pitch=pitch)
+        for pitch in sorted(pitches)
+        if pitch > layout.pitch
+        and any(
+            create.buffer_sz in (size, _whole_pages(size))
+            for size in (pitch * layout.height, create.data_ofs + pitch * layout.height)
+        )
+        and layout.offset + pitch * (layout.height - 1) + row <= create.buffer_sz
+    ]
 
 
 def _infer_pitch(operation: str, create: DbufCreate, row: int, height: int) -> int:

@@ -1,19 +1,60 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A guest's framebuffer as memory that the daemon can read."""
+"""A guest's framebuffer: memory that can be reached in several ways, and how a picture lies in it."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from xendisplback.protocol.layout import FrameLayout
+from xendisplback.scanout.ladder import Step
+
+
+class FrameMemory(Protocol):
+    """A guest's buffer. :mod:`xendisplback.frontend.memory` makes and ends it."""
+
+    @property
+    def shape(self) -> Hashable:
+        """Equal for buffers that a card treats alike, as far as we know."""
+        ...
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """The ways that this memory has to a screen, best first."""
+        ...
+
+    async def address(self) -> int:
+        """Where the CPU reads it; mapped the first time. Raises HostError."""
+        ...
+
+    async def dmabuf(self, step: Step) -> int:
+        """The file descriptor of its dma-buf for ``step``; made the first time. Raises HostError."""
+        ...
+
+    async def drop(self, step: Step) -> None:
+        """Give up the dma-buf of a step that failed: it may hold contiguous memory. Raises HostError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """``layout.height`` rows of ``layout.pitch`` bytes from ``address`` on (the offset is in it).
+    """Compared and hashed by identity: a guest may attach any number of framebuffers to one buffer."""
 
-    Compared and hashed by identity: a guest may attach any number of framebuffers to one buffer.
-    """
-
-    address: int
+    memory: FrameMemory
     layout: FrameLayout
+    others: Sequence[FrameLayout] = ()
+    """Layouts with a larger pitch that explain the buffer's size as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """The part of a guest's frame that is shown, in pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def inside(self, layout: FrameLayout) -> bool:
+        return self.x + self.width <= layout.width and self.y + self.height <= layout.height

@@ -9,7 +9,10 @@ Rules:
   flip of the guest is refused with EBUSY.
 - A dark output (switched off, no monitor, card gone) completes flips on a 60 Hz timer, so that a guest keeps
   running whatever happens to the screen.
-- ``shown`` is called when the flip is on screen: by then the copy out of the guest's memory has ended.
+- ``shown`` is called when the flip is on screen: by then the copy out of the guest's memory has ended, or
+  the controller reads it, and no longer the one before.
+- Each frame takes the best way that its memory has to this card (scanout/ladder.py). It is found when the frame
+  is shown for the first time; a way that fails later is replaced by the next one.
 - When the holder leaves, the output goes dark and its buffers are freed: no guest sees another's picture.
 """
 
@@ -18,20 +21,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
 from xendisplback.errors import HostError
 from xendisplback.host import Card
-from xendisplback.kms.mode import Mode
 from xendisplback.protocol.errors import RequestError
-from xendisplback.protocol.formats import fourcc_name
 from xendisplback.protocol.status import Status
-from xendisplback.scanout.copier import Copier, can_convert
-from xendisplback.scanout.copy_path import CopyPath, Crop, Pipe
+from xendisplback.scanout.copier import Copier
 from xendisplback.scanout.dark import DarkScreen
-from xendisplback.scanout.frame import Frame
-from xendisplback.scanout.modes import choose_format, choose_mode
+from xendisplback.scanout.frame import Crop, Frame
+from xendisplback.scanout.ladder import COMMIT, CardFacts, Climb, Ladder, Step, describe
+from xendisplback.scanout.modes import choose_mode
+from xendisplback.scanout.pipe import Pipe
+from xendisplback.scanout.screen import Screen
 
 logger = logging.getLogger(__name__)
 
@@ -49,23 +53,31 @@ class _Flip:
 class Output:
     """Made by :class:`~xendisplback.scanout.outputs.Outputs`, in whose nursery its tasks run."""
 
-    def __init__(self, pipe: Pipe, nursery: trio.Nursery, refresh_rate: float) -> None:
+    def __init__(
+        self, pipe: Pipe, facts: CardFacts, nursery: trio.Nursery, refresh_rate: float
+    ) -> None:
         self._pipe = pipe
+        self.facts = facts
         self._nursery = nursery
         self._refresh_rate = refresh_rate
         self._copier = Copier()
         self._dark = DarkScreen(nursery)
         self._holder: object | None = None
         self._holder_name = ""
-        self._path: CopyPath | None = None
+        self._screen: Screen | None = None
         self._frame: Frame | None = None
+        self._ladder = Ladder(facts)
         self._in_flight: _Flip | None = None
         self._waiting: _Flip | None = None
         self._idle: trio.Event | None = None
         self._modeset = trio.Lock()
         """Held while a worker thread sets or ends the output's mode."""
+        self._closed = trio.Event()
+        """Not set while a screen that was taken off waits to be closed."""
+        self._closed.set()
         self._attending: trio.CancelScope | None = None
         self._flips = 0
+        self._copies = 0
 
     @property
     def name(self) -> str:
@@ -89,51 +101,87 @@ class Output:
         """Raises RequestError EBUSY while another one holds the output."""
         if self._holder is None:
             self._holder, self._holder_name = holder, holder_name
+            self._flips = self._copies = 0
         elif self._holder is not holder:
             raise RequestError(Status.EBUSY, f"output {self.name} is held by {self._holder_name}")
 
     async def release(self) -> None:
         """Go dark and let another one claim."""
         await self.disable()
+        logger.info(
+            "%s: released by %s after %d flips; %d pictures were copied",
+            *(self.name, self._holder_name, self._flips, self._copies),
+        )
         self._holder, self._holder_name = None, ""
 
     # Configuration: slow, called from the holder's slow requests one at a time
 
-    async def configure(self, frame: Frame, crop: Crop) -> str:
-        """Show ``crop`` of ``frame``; returns how, for the log. Flips in flight have ended by then.
+    async def configure(self, frame: Frame, crop: Crop, ladder: Ladder) -> str:
+        """Show ``crop`` of ``frame``; returns how and why so, for the log.
 
         Raises RequestError EINVAL where no mode or format fits, HostError where the card refuses.
         """
         await self.settle()
         # Nothing refreshes what is being configured.
         self._frame = None
+        self._ladder = ladder
         if not self._pipe.connector.connected:
             await self._darken()
             return f"{self.name} has no monitor: dark, flips complete on a timer"
         mode = choose_mode(self._pipe.connector.modes, crop.width, crop.height)
-        fourcc = choose_format(frame.layout.format, self._pipe.plane.formats, can_convert)
-        path = self._path
-        if path is not None and (path.mode, path.crop, path.fourcc) != (mode, crop, fourcc):
+        screen = self._screen
+        if screen is not None and (screen.mode, screen.crop) != (mode, crop):
             await self._darken()
         try:
-            await self._light(frame, mode, crop, fourcc)
-        except HostError:
+            if self._screen is None:
+                self._screen = Screen(self._pipe, mode, crop, self._copier)
+            how = await self._light(frame, self._screen)
+        except (HostError, RequestError):
             await self._darken()
             raise
-        conversion = "" if fourcc == frame.layout.format.fourcc else f" as {fourcc_name(fourcc)}"
-        return f"{self.name} {mode}, {frame.layout.format.name}{conversion}, by copy"
-
-    async def _light(self, frame: Frame, mode: Mode, crop: Crop, fourcc: int) -> None:
-        async with self._modeset:
-            if self._path is None:
-                self._path = await trio.to_thread.run_sync(
-                    CopyPath, self._pipe, mode, crop, fourcc, self._copier
-                )
-            await trio.to_thread.run_sync(self._path.light, frame)
         self._frame = frame
         if self._attending is None:
             self._attending = trio.CancelScope()
             self._nursery.start_soon(self._attend, self._attending)
+        return f"{self.name} {mode}, {frame.layout.format.name}, {how}"
+
+    async def _light(self, frame: Frame, screen: Screen) -> str:
+        path = screen.path(frame)
+        if path is None:
+            return await self._show(frame, screen, self._climb(frame, screen))
+        await self._change(screen, partial(screen.show_again, frame))
+        return path.how
+
+    def _climb(self, frame: Frame, screen: Screen) -> Climb:
+        picture = (frame.layout, screen.crop, screen.mode)
+        return self._ladder.climb(frame.memory.steps, frame.memory.shape, picture)
+
+    async def _show(self, frame: Frame, screen: Screen, climb: Climb) -> str:
+        """Show ``frame`` by the first step that the card takes; returns which, and what refused the others."""
+        while True:
+            step, how = climb.step, describe(climb.step, climb.refusals)
+            try:
+                await self._try(frame, screen, step, how)
+            except HostError as error:
+                climb.refuse(error)
+                await frame.memory.drop(step)
+            else:
+                return how
+
+    async def _try(self, frame: Frame, screen: Screen, step: Step, how: str) -> None:
+        if step is Step.COPY:
+            address = await frame.memory.address()
+            await self._change(screen, partial(screen.show_by_copy, frame, address, how))
+        else:
+            dmabuf = await frame.memory.dmabuf(step)
+            await self._change(screen, partial(screen.show_directly, frame, dmabuf, how))
+
+    async def _change(self, screen: Screen, change: Callable[[], None]) -> None:
+        """Call a method of ``screen`` in a worker thread, unless it was switched off meanwhile."""
+        async with self._modeset:
+            if screen is not self._screen:
+                raise HostError(f"{self.name} was switched off")
+            await trio.to_thread.run_sync(change)
 
     async def disable(self) -> None:
         """Go dark. Every flip that was on its way has been answered by then."""
@@ -146,45 +194,46 @@ class Output:
         await self.settle()
         if frame is self._frame:
             await self.disable()
-        if self._path is not None:
-            self._path.forget(frame)
+        elif self._screen is not None:
+            await self._change(self._screen, partial(self._screen.forget, frame))
 
     async def _darken(self) -> None:
-        path = self._take_path()
-        if path is not None:
-            await self._close_path(path)
+        screen = self._take_screen()
+        if screen is not None:
+            await self._close_screen(screen)
 
-    def _take_path(self) -> CopyPath | None:
-        """Dark from now on, as far as flips are concerned; the path is the caller's to close."""
+    def _take_screen(self) -> Screen | None:
+        """Dark from now on, as far as flips are concerned; the screen is the caller's to close."""
         if self._attending is not None:
             self._attending.cancel()
             self._attending = None
-        path, self._path = self._path, None
-        return path
+        screen, self._screen = self._screen, None
+        if screen is not None:
+            self._closed = trio.Event()
+        return screen
 
-    async def _close_path(self, path: CopyPath) -> None:
+    async def _close_screen(self, screen: Screen) -> None:
         async with self._modeset:
             try:
-                await trio.to_thread.run_sync(path.close)
+                await trio.to_thread.run_sync(screen.close)
             except HostError as error:
                 logger.warning("%s: could not be switched off: %s", self.name, error)
+            finally:
+                self._closed.set()
 
     async def settle(self) -> None:
-        """Until nothing is in flight; :meth:`_attend` sees to it that this comes about."""
-        while self._busy:
+        """Until nothing is in flight or being closed; :meth:`_attend` sees to it that this comes about."""
+        while self._in_flight is not None:
             if self._idle is None:
                 self._idle = trio.Event()
             await self._idle.wait()
-
-    @property
-    def _busy(self) -> bool:
-        return self._in_flight is not None
+        await self._closed.wait()
 
     # Flips: on the hot path from here on, never blocking
 
     def shows(self, frame: Frame) -> bool:
         """Whether :meth:`flip` can show ``frame``; otherwise it takes a :meth:`configure`."""
-        return self._path is None or self._path.shows(frame)
+        return self._screen is None or self._screen.path(frame) is not None
 
     def flip(self, frame: Frame, shown: Callable[[], None]) -> None:
         """Show ``frame`` and call ``shown`` then. Raises RequestError EBUSY, with no effect."""
@@ -198,17 +247,39 @@ class Output:
 
     def _start(self, flip: _Flip) -> None:
         self._in_flight = flip
-        if self._path is None:
+        path = self._screen.path(flip.frame) if self._screen is not None else None
+        if path is None:
             self._dark.flip(flip.frame, self._finish)
+            return
+        self._frame = flip.frame
+        self._copies += path.copies
+        errno = -path.flip()
+        if errno:
+            error = HostError("commit refused", call=COMMIT, errno=errno)
+            self._nursery.start_soon(self._show_otherwise, flip, error)
+
+    async def _show_otherwise(self, flip: _Flip, error: HostError) -> None:
+        """Task: the card refuses memory that it took before; show the frame by the next step."""
+        screen, frame = self._screen, flip.frame
+        if screen is None:
+            return
+        try:
+            climb = self._climb(frame, screen)
+            climb.refuse(error)
+            logger.warning("%s: %s", self.name, await self._show(frame, screen, climb))
+        except (HostError, RequestError) as last:
+            self.fail(last)
         else:
-            self._frame = flip.frame
-            self._path.flip(flip.frame)
+            if self._in_flight is flip:
+                self._finish()
 
     def on_flip_event(self) -> None:
         """The card says that the commit in flight is on screen."""
-        if self._path is not None and self._in_flight is not None:
-            self._path.shown()
-            self._finish()
+        if self._screen is not None and self._in_flight is not None:
+            path = self._screen.path(self._in_flight.frame)
+            if path is not None:
+                path.shown()
+                self._finish()
 
     def _finish(self) -> None:
         flip, self._in_flight = self._in_flight, self._waiting
@@ -228,24 +299,24 @@ class Output:
             await trio.lowlevel.wait_readable(self._copier.fd)
             errno = -self._copier.result()
             if errno:
-                self.fail(HostError("commit refused", call="DRM_IOCTL_MODE_ATOMIC", errno=errno))
+                self.fail(HostError("commit refused", call=COMMIT, errno=errno))
 
-    def fail(self, error: HostError) -> None:
+    def fail(self, error: Exception) -> None:
         """The card refused a commit or is gone: go dark, let the guest run on, say so once."""
-        path = self._take_path()
-        if path is not None:
+        screen = self._take_screen()
+        if screen is not None:
             logger.error("%s: dark until its guest sets a mode again: %s", self.name, error)
-            self._nursery.start_soon(self._fail, path, self._in_flight)
+            self._nursery.start_soon(self._fail, screen, self._in_flight)
 
-    async def _fail(self, path: CopyPath, flip: _Flip | None) -> None:
+    async def _fail(self, screen: Screen, flip: _Flip | None) -> None:
         """Task: the guest gets its event first; what the card says to being switched off may take long."""
         await trio.to_thread.run_sync(self._copier.wait)
         if flip is not None and self._in_flight is flip:
             self._finish()
-        await self._close_path(path)
+        await self._close_screen(screen)
 
     async def _attend(self, scope: trio.CancelScope) -> None:
-        """Task while lit: copy the frame on screen again unless the guest flips, and miss lost flip events.
+        """Task while lit: show the frame on screen again unless the guest flips, and miss lost flip events.
 
         A guest that flips wakes this task eight times less often than one that draws without flipping.
         """
@@ -260,8 +331,14 @@ class Output:
                     seen, since = self._in_flight, trio.current_time()
                 elif seen is not None and trio.current_time() - since > STUCK_SECONDS:
                     self.fail(HostError(f"no flip event within {STUCK_SECONDS:g} s"))
-                elif seen is None and quiet and rate and self._frame and self._path:
-                    self._start(_Flip(self._frame, None))
+                elif seen is None and quiet and rate and self._refreshes:
+                    self._start(_Flip(self._refreshes, None))
+
+    @property
+    def _refreshes(self) -> Frame | None:
+        """The frame on screen, where what its guest draws into it is not seen by itself."""
+        path = self._screen.path(self._frame) if self._screen and self._frame else None
+        return self._frame if path and (path.copies or self._pipe.plane.shadowed) else None
 
     async def close(self) -> None:
         """Go dark and end the copier's thread."""

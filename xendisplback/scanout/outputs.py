@@ -11,13 +11,15 @@ import logging
 
 import trio
 
+from xendisplback.config import Config
 from xendisplback.errors import HostError
 from xendisplback.host import Card, Host
 from xendisplback.protocol.errors import RequestError
 from xendisplback.protocol.status import Status
 from xendisplback.scanout.assign import assign_crtcs, primary_planes
-from xendisplback.scanout.copy_path import Pipe
+from xendisplback.scanout.ladder import CardFacts
 from xendisplback.scanout.output import Output
+from xendisplback.scanout.pipe import Pipe
 
 logger = logging.getLogger(__name__)
 
@@ -25,16 +27,16 @@ CLOSE_SECONDS = 5.0
 
 
 class Outputs:
-    def __init__(self, host: Host, selectors: list[str], refresh_rate: float) -> None:
+    def __init__(self, host: Host, config: Config) -> None:
         self._host = host
-        self._selectors = selectors
-        self._refresh_rate = refresh_rate
+        self._config = config
+        self._domain = host.domain_facts()
         self._opened = trio.Event()
         self._outputs: dict[str, Output] = {}
 
     async def run(self) -> None:
         """Open the cards and serve their events until cancelled; then close them."""
-        cards, errors = await trio.to_thread.run_sync(self._host.open_cards, self._selectors)
+        cards, errors = await trio.to_thread.run_sync(self._host.open_cards, self._config.cards)
         for error in errors:
             logger.error("card not used: %s", error)
         try:
@@ -57,6 +59,7 @@ class Outputs:
         """The outputs of ``card`` by CRTC id; those whose name is new join the table."""
         crtcs = assign_crtcs(card.connectors, card.crtcs)
         planes = primary_planes(list(crtcs.values()), card.planes)
+        facts = self._facts(card)
         outputs: dict[int, Output] = {}
         for connector in card.connectors:
             crtc = crtcs.get(connector.id)
@@ -74,12 +77,24 @@ class Outputs:
                 )
             else:
                 pipe = Pipe(card, connector, crtc, planes[crtc.id])
-                output = Output(pipe, nursery, self._refresh_rate)
+                output = Output(pipe, facts, nursery, self._config.refresh_rate)
                 self._outputs[connector.name] = outputs[crtc.id] = output
                 nursery.start_soon(output.watch_copier)
                 state = "connected" if connector.connected else "no monitor"
                 logger.info("output %s: %s (%s), %s", output.name, card.path, card.driver, state)
         return outputs
+
+    def _facts(self, card: Card) -> CardFacts:
+        settings = self._config.card_settings(card)
+        return CardFacts(
+            driver=card.driver,
+            can_import=card.can_import,
+            scans_first_address=card.scans_first_address,
+            pv=self._domain.pv,
+            direct_mapped=self._domain.direct_mapped,
+            zero_copy=settings.zero_copy,
+            iommu=settings.iommu,
+        )
 
     async def _serve(self, card: Card, outputs: dict[int, Output]) -> None:
         """Task: the flip events of one card, until it vanishes."""
@@ -94,6 +109,10 @@ class Outputs:
             for event in events:
                 if event.crtc_id in outputs:
                     outputs[event.crtc_id].on_flip_event()
+
+    def known(self, name: str) -> Output | None:
+        """The output of that name if its card is open already."""
+        return self._outputs.get(name)
 
     async def find(self, name: str) -> Output:
         """The output that a connector's ``unique-id`` names. Waits until the cards are open.

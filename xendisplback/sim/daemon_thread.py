@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import trio
 
-from xendisplback.daemon.config import Config
+from xendisplback.config import Config
 from xendisplback.daemon.service import Service
 from xendisplback.host import Host
 from xendisplback.sim.loop_thread import LoopThread

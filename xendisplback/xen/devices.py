@@ -1,12 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Xen's device files: what is missing or not permitted, in words an operator can act on."""
+"""Xen's device files and libraries: what is missing or not permitted, in words an operator can act on."""
 
 from __future__ import annotations
 
 import errno
+import functools
 import os
+from typing import TYPE_CHECKING
 
+from xendisplback._ext import load_xen
 from xendisplback.errors import HostError
+
+if TYPE_CHECKING:
+    from xendisplback._ext._xen import Logger
+
+
+@functools.cache
+def silent_logger() -> Logger:
+    """For the libraries, which otherwise write failed calls to stderr; a guest can make calls fail at will."""
+    return load_xen().lib.xdb_silent_logger()
 
 
 def refusal(path: str, call: str, number: int) -> HostError:

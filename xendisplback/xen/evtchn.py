@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from xendisplback._ext import load_xen
 from xendisplback.errors import HostError
-from xendisplback.xen.devices import refusal
+from xendisplback.xen.devices import refusal, silent_logger
 
 EVTCHN = "/dev/xen/evtchn"
 READ_SIZE = 4096
@@ -31,7 +31,7 @@ class Evtchn:
             number = errno.EACCES if os.path.exists(EVTCHN) else errno.ENOENT
             raise refusal(EVTCHN, "open", number)
         self._domid = domid
-        self._handle = self._xen.lib.xenevtchn_open(self._xen.ffi.NULL, 0)
+        self._handle = self._xen.lib.xenevtchn_open(silent_logger(), 0)
         if not self._handle:
             raise refusal(EVTCHN, "xenevtchn_open", self._xen.ffi.errno)
         self.fd = self._xen.lib.xenevtchn_fd(self._handle)

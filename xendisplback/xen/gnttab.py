@@ -4,24 +4,30 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import mmap
 import os
 import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
 from xendisplback._ext import load_xen
 from xendisplback.errors import HostError
-from xendisplback.host import GrantMapping, GrantTable
-from xendisplback.xen.devices import refusal
+from xendisplback.host import DmaBuf, ExportKind, GrantMapping, GrantTable
+from xendisplback.xen.devices import refusal, silent_logger
+from xendisplback.xen.dmabuf import GNTDEV, Exported, Granted
+from xendisplback.xen.gntshr import Gntshr, Shared
 
 if TYPE_CHECKING:
     from xendisplback._ext._xen import Address
 
-GNTDEV = "/dev/xen/gntdev"
 PAGE = 4096
+Made = TypeVar("Made", GrantMapping, DmaBuf)
 
 
 class Mapping:
@@ -40,6 +46,11 @@ class Mapping:
             self._table.unmap(pages, self._count)
 
 
+@dataclass(slots=True)
+class _Use:
+    kept: bool = False
+
+
 class Gnttab:
     """One handle for all domains. Closed after its mappings."""
 
@@ -48,44 +59,96 @@ class Gnttab:
         self.xen = load_xen()
         self._lock = threading.Lock()
         self._uses = 0
-        """Mappings that exist or are being made; under the lock."""
+        """Mappings, exports and grants that exist or are being made; under the lock."""
+        self._shared = Gntshr()
         # The library logs to stderr what it can't open; look first, and say it once.
         if not os.access(GNTDEV, os.R_OK | os.W_OK):
             number = errno.EACCES if os.path.exists(GNTDEV) else errno.ENOENT
             raise refusal(GNTDEV, "open", number)
-        self._handle = self.xen.lib.xengnttab_open(self.xen.ffi.NULL, 0)
+        self._handle = self.xen.lib.xengnttab_open(silent_logger(), 0)
         if not self._handle:
             raise refusal(GNTDEV, "xengnttab_open", self.xen.ffi.errno)
 
     def map(self, domid: int, refs: Sequence[int], *, writable: bool) -> Mapping:
-        ffi, lib = self.xen.ffi, self.xen.lib
+        lib = self.xen.lib
         prot = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-        c_refs = ffi.new("uint32_t[]", refs)
-        with self._lock:
-            self._uses += 1
-        pages = lib.xengnttab_map_domain_grant_refs(self._handle, len(refs), domid, c_refs, prot)
-        if not pages:
-            number = ffi.errno
-            self._used()
-            raise HostError(
-                f"{len(refs)} pages of domain {domid} can't be mapped",
-                call="xengnttab_map_domain_grant_refs",
-                path=GNTDEV,
-                errno=number,
+        c_refs = self.xen.ffi.new("uint32_t[]", refs)
+        with self._using() as use:
+            pages = lib.xengnttab_map_domain_grant_refs(
+                self._handle, len(refs), domid, c_refs, prot
             )
-        return Mapping(self, pages, len(refs))
+            what = f"{len(refs)} pages of domain {domid} can't be mapped"
+            self._check(-1 if not pages else 0, "xengnttab_map_domain_grant_refs", what)
+            use.kept = True
+            return Mapping(self, pages, len(refs))
 
     def unmap(self, pages: Address, count: int) -> None:
-        failed = self.xen.lib.xengnttab_unmap(self._handle, pages, count) != 0
-        number = self.xen.ffi.errno
-        self._used()
-        if failed:
-            raise HostError(
-                f"{count} pages can't be unmapped",
-                call="xengnttab_unmap",
-                path=GNTDEV,
-                errno=number,
+        try:
+            result = self.xen.lib.xengnttab_unmap(self._handle, pages, count)
+            self._check(result, "xengnttab_unmap", f"{count} pages can't be unmapped")
+        finally:
+            self._used()
+
+    def export(self, domid: int, refs: Sequence[int], kind: ExportKind) -> Exported:
+        ffi, lib = self.xen.ffi, self.xen.lib
+        flags = {
+            ExportKind.PLAIN: 0,
+            ExportKind.WRITE_COMBINED: lib.GNTDEV_DMA_FLAG_WC,
+            ExportKind.COHERENT: lib.GNTDEV_DMA_FLAG_COHERENT,
+        }
+        c_refs, fd = ffi.new("uint32_t[]", refs), ffi.new("uint32_t[]", 1)
+        with self._using() as use:
+            result = lib.xengnttab_dmabuf_exp_from_refs(
+                self._handle, domid, flags[kind], len(refs), c_refs, fd
             )
+            what = f"no dma-buf of {len(refs)} pages of domain {domid}"
+            self._check(result, "xengnttab_dmabuf_exp_from_refs", what)
+            use.kept = True
+            return Exported(self, fd[0], self._used)
+
+    def wait_released(self, fd: int, milliseconds: int) -> int:
+        lib = self.xen.lib
+        result = lib.xengnttab_dmabuf_exp_wait_released(self._handle, fd, milliseconds)
+        return self.xen.ffi.errno if result else 0
+
+    def grant(self, domid: int, dmabuf: int, pages: int) -> Granted:
+        refs = self.xen.ffi.new("uint32_t[]", pages)
+        fd = fcntl.fcntl(dmabuf, fcntl.F_DUPFD_CLOEXEC, 3)
+        try:
+            with self._using() as use:
+                result = self.xen.lib.xengnttab_dmabuf_imp_to_refs(
+                    self._handle, domid, fd, pages, refs
+                )
+                what = f"{pages} pages can't be granted to domain {domid}"
+                self._check(result, "xengnttab_dmabuf_imp_to_refs", what)
+                use.kept = True
+        except BaseException:
+            os.close(fd)
+            raise
+        return Granted(self, fd, self.xen.ffi.unpack(refs, pages), self._used)
+
+    def end_grants(self, fd: int) -> int:
+        result = self.xen.lib.xengnttab_dmabuf_imp_release(self._handle, fd)
+        return self.xen.ffi.errno if result else 0
+
+    def share(self, domid: int, pages: int) -> Shared:
+        return self._shared.share(domid, pages)
+
+    def _check(self, result: int, call: str, what: str) -> None:
+        if result != 0:
+            raise HostError(what, call=call, path=GNTDEV, errno=self.xen.ffi.errno)
+
+    @contextmanager
+    def _using(self) -> Generator[_Use]:
+        """The handle must stay open meanwhile and, where the use is ``kept``, until :meth:`_used`."""
+        use = _Use()
+        with self._lock:
+            self._uses += 1
+        try:
+            yield use
+        finally:
+            if not use.kept:
+                self._used()
 
     def _used(self) -> None:
         with self._lock:
@@ -97,6 +160,7 @@ class Gnttab:
         with self._lock:
             if self._uses == 0:
                 self.xen.lib.xengnttab_close(self._handle)
+        self._shared.close()
 
 
 class DomainGrants:
@@ -116,15 +180,26 @@ class DomainGrants:
 
     async def map(self, refs: Sequence[int], deadline: float, *, writable: bool) -> GrantMapping:
         """Raises HostError: what the kernel says, or ETIMEDOUT at ``deadline`` (trio's clock)."""
-        abandoned = False
-        mapping: GrantMapping | None = None
+        call = partial(self._table.map, self._domid, refs, writable=writable)
+        return await self._before(deadline, call, len(refs), "xengnttab_map_domain_grant_refs")
 
-        def work() -> GrantMapping:
-            nonlocal mapping
-            mapping = self._table.map(self._domid, refs, writable=writable)
+    async def export(self, refs: Sequence[int], deadline: float, kind: ExportKind) -> DmaBuf:
+        """As :meth:`map`."""
+        call = partial(self._table.export, self._domid, refs, kind)
+        return await self._before(deadline, call, len(refs), "xengnttab_dmabuf_exp_from_refs")
+
+    async def _before(
+        self, deadline: float, make: Callable[[], Made], pages: int, call: str
+    ) -> Made:
+        abandoned = False
+        made: Made | None = None
+
+        def work() -> Made:
+            nonlocal made
+            made = make()
             if abandoned:
-                mapping.close()
-            return mapping
+                made.close()
+            return made
 
         with trio.move_on_at(deadline):
             try:
@@ -134,12 +209,12 @@ class DomainGrants:
             except trio.Cancelled:
                 # Set first, looked at second, as the thread does the other way round: one of us closes it.
                 abandoned = True
-                if mapping is not None:
-                    mapping.close()
+                if made is not None:
+                    made.close()
                 raise
         raise HostError(
-            f"{len(refs)} pages of domain {self._domid} could not be mapped in time",
-            call="xengnttab_map_domain_grant_refs",
+            f"{pages} pages of domain {self._domid} could not be mapped in time",
+            call=call,
             errno=errno.ETIMEDOUT,
             hint="the guest is paged out or paused",
         )

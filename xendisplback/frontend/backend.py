@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What all frontends share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xendisplback.frontend.allocation import Allocator
+from xendisplback.host import GrantTable, Host
+from xendisplback.scanout.outputs import Outputs
+from xendisplback.xen.store import XenStore
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    host: Host
+    store: XenStore
+    grants: GrantTable
+    allocator: Allocator
+    outputs: Outputs

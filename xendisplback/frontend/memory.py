@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A display buffer's memory: the guest's pages, or ours granted to it. Fulfils scanout's ``FrameMemory``.
+
+The order of release, because each holds the next: framebuffer off the screen, RmFB, GEM close (scanout/), then
+here dma-buf, the kernel's release of it, grants, memory; only then is DBUF_DESTROY answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import ExitStack
+from typing import Final, Protocol
+
+import trio
+
+from xendisplback.host import CardMemory, DmaBuf, GrantedPages, GrantMapping
+from xendisplback.scanout.frame import FrameMemory
+from xendisplback.scanout.ladder import EXPORTS, Step
+from xendisplback.xen.gnttab import DomainGrants
+
+MAP_SECONDS: Final = 2.5
+"""Linux gives a request 3 s, then frees the grants: what is mapped later must be undone."""
+
+
+class BufferMemory(FrameMemory, Protocol):
+    """What a buffer table holds."""
+
+    @property
+    def pages(self) -> int: ...
+    def close(self) -> None:
+        """No framebuffer is left on it. Blocking. Raises HostError, with everything tried."""
+        ...
+
+
+class GuestMemory:
+    """Pages that the guest granted: exported, or mapped for the CPU, or both, when it is first needed."""
+
+    steps: Final = (*EXPORTS, Step.COPY)
+
+    def __init__(self, grants: DomainGrants, refs: Sequence[int], shape: Hashable) -> None:
+        self.shape = shape
+        self.pages = len(refs)
+        self._grants = grants
+        self._refs = refs
+        self._mapping: GrantMapping | None = None
+        self._exports: dict[Step, DmaBuf] = {}
+        # Two outputs may want the same memory at the same time.
+        self._lock = trio.Lock()
+
+    async def address(self) -> int:
+        async with self._lock:
+            if self._mapping is None:
+                deadline = trio.current_time() + MAP_SECONDS
+                self._mapping = await self._grants.map(self._refs, deadline, writable=False)
+            return self._mapping.address
+
+    async def dmabuf(self, step: Step) -> int:
+        async with self._lock:
+            if step not in self._exports:
+                deadline = trio.current_time() + MAP_SECONDS
+                export = await self._grants.export(self._refs, deadline, EXPORTS[step])
+                self._exports[step] = export
+            return self._exports[step].fd
+
+    async def drop(self, step: Step) -> None:
+        async with self._lock:
+            export = self._exports.pop(step, None)
+            if export is not None:
+                await trio.to_thread.run_sync(export.close)
+
+    def close(self) -> None:
+        with ExitStack() as stack:
+            if self._mapping is not None:
+                stack.callback(self._mapping.close)
+            for export in self._exports.values():
+                stack.callback(export.close)
+            self._mapping, self._exports = None, {}
+
+
+class GrantedMemory:
+    """Memory of ours that the guest may map (be-alloc=1): the card's own, or pages that only the CPU reaches."""
+
+    def __init__(
+        self,
+        memory: CardMemory | None,
+        granted: GrantedPages,
+        address: int,
+        shape: Hashable,
+        give_back: Callable[[], None],
+    ) -> None:
+        """``give_back`` is called when it is closed."""
+        self.shape = shape
+        self.steps = (Step.COPY,) if memory is None else (Step.CARD, Step.COPY)
+        self.refs = granted.refs
+        self.pages = len(granted.refs)
+        self._memory = memory
+        self._granted = granted
+        self._address = address
+        self._give_back = give_back
+
+    async def address(self) -> int:
+        return self._address
+
+    async def dmabuf(self, step: Step) -> int:
+        assert self._memory is not None, f"{step} was not offered"
+        return self._memory.fd
+
+    async def drop(self, step: Step) -> None:
+        """It stays: the guest uses it."""
+
+    def close(self) -> None:
+        with ExitStack() as stack:
+            stack.callback(self._give_back)
+            if self._memory is not None:
+                stack.callback(self._memory.close)
+            stack.callback(self._granted.close)

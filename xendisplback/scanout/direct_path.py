@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Zero copy: a framebuffer in the guest's own memory, shown by the controller itself."""
+
+from __future__ import annotations
+
+from errno import EINVAL
+
+from xendisplback.errors import HostError
+from xendisplback.host import Framebuffer
+from xendisplback.kms.geometry import Geometry
+from xendisplback.kms.mode import Mode
+from xendisplback.protocol.formats import plain
+from xendisplback.scanout.frame import Crop, Frame
+from xendisplback.scanout.ladder import ADD_FRAMEBUFFER
+from xendisplback.scanout.pipe import Picture, Pipe, centred
+
+
+class DirectPath:
+    """One frame's way. Construction and :meth:`close`: blocking."""
+
+    copies = False
+
+    def __init__(
+        self, pipe: Pipe, mode: Mode, crop: Crop, frame: Frame, dmabuf: int, how: str
+    ) -> None:
+        """``dmabuf`` may be closed afterwards. Raises HostError."""
+        self.how = how
+        """For the operator."""
+        self._framebuffer = import_framebuffer(pipe, frame, crop, dmabuf)
+        left, top = centred(crop, mode)
+        self._picture = Picture(self._framebuffer, left, top)
+        try:
+            self._commit = pipe.prepare_flip(self._picture)
+        except BaseException:
+            self._framebuffer.close()
+            raise
+
+    def picture(self) -> Picture:
+        return self._picture
+
+    def flip(self) -> int:
+        """Submit the commit; 0 or a negative errno."""
+        return self._commit.submit()
+
+    def shown(self) -> None:
+        pass
+
+    def close(self) -> None:
+        """RmFB, then GEM close. The picture is not on screen any more. Raises HostError."""
+        self._commit.close()
+        self._framebuffer.close()
+
+
+def import_framebuffer(pipe: Pipe, frame: Frame, crop: Crop, dmabuf: int) -> Framebuffer:
+    """With the pitch that we inferred, or the next one that explains the buffer's size as well.
+
+    It begins at the crop's first pixel: not every driver shows a part of a framebuffer (bochs: a black screen).
+    Raises HostError: the first refusal.
+    """
+    refused: HostError | None = None
+    for layout in (frame.layout, *frame.others):
+        # An alpha channel is dropped: premultiplied pixels over a black background are just their colours.
+        formats = (plain(layout.format).fourcc, layout.format.fourcc)
+        usable = [fourcc for fourcc in formats if fourcc in pipe.plane.formats]
+        if not usable:
+            raise HostError(
+                f"the plane does not take {layout.format.name}", call=ADD_FRAMEBUFFER, errno=EINVAL
+            )
+        start = layout.offset + crop.y * layout.pitch + crop.x * layout.format.bytes_per_pixel
+        geometry = Geometry(crop.width, crop.height, layout.pitch, start, usable[0])
+        try:
+            return pipe.card.import_framebuffer(dmabuf, geometry)
+        except HostError as error:
+            refused = refused or error
+            if error.call != ADD_FRAMEBUFFER:
+                break
+    assert refused is not None
+    raise refused
