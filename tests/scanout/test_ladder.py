@@ -18,6 +18,7 @@ from xendisplback.scanout.ladder import (
     EXPORTS,
     IMPORT,
     MAX_LEARNT,
+    PLANE_FORMATS,
     CardFacts,
     Climb,
     Ladder,
@@ -77,6 +78,7 @@ def test_the_steps_are_tried_in_the_order_of_their_worth() -> None:
         (False, IMPORT, errno.EPERM, "the driver does not take this memory"),
         (False, ADD_FRAMEBUFFER, errno.EINVAL, "pitch, format or size"),
         (False, ADD_FRAMEBUFFER, errno.ENOSPC, "the driver makes no framebuffer of it"),
+        (False, PLANE_FORMATS, errno.EINVAL, "does not take the format"),
         (False, COMMIT, errno.EBUSY, "the controller was busy"),
         (False, COMMIT, errno.ENOMEM, "the controller does not show this memory"),
     ],
@@ -145,9 +147,21 @@ def test_a_refused_commit_is_known_for_that_picture_alone() -> None:
     assert climb(ladder, picture="in the middle of a larger mode").step is Step.PLAIN
 
 
+@pytest.mark.parametrize("call", [ADD_FRAMEBUFFER, PLANE_FORMATS])
+def test_what_no_framebuffer_can_be_made_of_is_not_exported_in_other_ways(call: str) -> None:
+    ladder = Ladder(ARM)
+    up = climb(ladder)
+    up.refuse(failed(call, errno.EINVAL))
+    assert up.step is Step.COPY
+    assert climb(ladder, picture="another").step is Step.PLAIN
+    ours = ladder.climb(OURS, BUFFER, PICTURE)
+    ours.refuse(failed(call, errno.EINVAL))
+    assert ladder.climb(OURS, BUFFER, PICTURE).step is Step.COPY
+
+
 def test_a_new_buffer_is_expected_to_show_what_the_last_of_its_shape_showed() -> None:
     ladder = Ladder(ARM)
-    climb(ladder).refuse(failed(ADD_FRAMEBUFFER, errno.EINVAL))
+    climb(ladder).refuse(failed(COMMIT, errno.EINVAL))
     assert ladder.climb(GUEST, BUFFER).step is Step.WRITE_COMBINED
     assert ladder.climb(GUEST, "another").step is Step.PLAIN
 

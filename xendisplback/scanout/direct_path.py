@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-from errno import EINVAL
-
 from xendisplback.errors import HostError
 from xendisplback.host import Framebuffer
 from xendisplback.kms.geometry import Geometry
 from xendisplback.kms.mode import Mode
 from xendisplback.protocol.formats import plain
 from xendisplback.scanout.frame import Crop, Frame
-from xendisplback.scanout.ladder import ADD_FRAMEBUFFER
+from xendisplback.scanout.ladder import ADD_FRAMEBUFFER, PLANE_FORMATS
 from xendisplback.scanout.pipe import Picture, Pipe, centred
 
 
@@ -63,9 +61,7 @@ def import_framebuffer(pipe: Pipe, frame: Frame, crop: Crop, dmabuf: int) -> Fra
         formats = (plain(layout.format).fourcc, layout.format.fourcc)
         usable = [fourcc for fourcc in formats if fourcc in pipe.plane.formats]
         if not usable:
-            raise HostError(
-                f"the plane does not take {layout.format.name}", call=ADD_FRAMEBUFFER, errno=EINVAL
-            )
+            raise HostError(f"the plane does not take {layout.format.name}", call=PLANE_FORMATS)
         start = layout.offset + crop.y * layout.pitch + crop.x * layout.format.bytes_per_pixel
         geometry = Geometry(crop.width, crop.height, layout.pitch, start, usable[0])
         try:

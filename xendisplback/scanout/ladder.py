@@ -7,7 +7,8 @@ Decisions only, no I/O. The rules:
 2. What is known beforehand is not tried: the configuration, a driver without PRIME import, and controllers that
    would show wrong memory without an error.
 3. A refusal is looked up in ``_RULES`` by call and errno. The rule says what it means, and how far it reaches:
-   every export, this shape of buffer, this picture (buffer, layout, crop and mode), or just this one buffer.
+   every export, this step for this shape of buffer, every export or this step for this picture (buffer, layout,
+   crop and mode), or just this one buffer.
 4. What was learnt belongs to one guest's connection and one opened card. It is not shared: whether an import
    succeeds depends on where the guest's pages lie, and no guest may spoil another one's way.
 5. An error that tells nothing about a way (the card is gone, the guest is paged out) ends the climb.
@@ -47,6 +48,7 @@ MAX_LEARNT: Final = 128
 EXPORT: Final = "xengnttab_dmabuf_exp_from_refs"
 IMPORT: Final = "drmPrimeFDToHandle"
 ADD_FRAMEBUFFER: Final = "drmModeAddFB2"
+PLANE_FORMATS: Final = "drmModeGetPlane"
 COMMIT: Final = "DRM_IOCTL_MODE_ATOMIC"
 
 
@@ -120,6 +122,7 @@ class NothingLeft(HostError):
 class _Reach(Enum):
     EXPORTS = auto()
     BUFFER = auto()
+    EXPORTS_OF_PICTURE = auto()
     PICTURE = auto()
     ONCE = auto()
 
@@ -149,8 +152,11 @@ _RULES: Final = (
     _Rule(IMPORT, ENOSYS, None, _Reach.BUFFER, "the driver has no PRIME import"),
     _Rule(IMPORT, EOPNOTSUPP, None, _Reach.BUFFER, "the driver has no PRIME import"),
     _Rule(IMPORT, None, None, _Reach.BUFFER, "the driver does not take this memory"),
-    _Rule(ADD_FRAMEBUFFER, EINVAL, None, _Reach.PICTURE, "pitch, format or size not for this controller"),
-    _Rule(ADD_FRAMEBUFFER, None, None, _Reach.PICTURE, "the driver makes no framebuffer of it"),
+    _Rule(PLANE_FORMATS, None, None, _Reach.EXPORTS_OF_PICTURE, "the plane does not take the format"),
+    _Rule(ADD_FRAMEBUFFER, EINVAL, None, _Reach.EXPORTS_OF_PICTURE,
+          "pitch, format or size not for this controller"),
+    _Rule(ADD_FRAMEBUFFER, None, None, _Reach.EXPORTS_OF_PICTURE,
+          "the driver makes no framebuffer of it"),
     _Rule(COMMIT, EBUSY, None, _Reach.ONCE, "the controller was busy"),
     _Rule(COMMIT, None, None, _Reach.PICTURE, "the controller does not show this memory"),
 )  # fmt: skip
@@ -230,7 +236,10 @@ class Ladder:
             self._no_exports = refusal
         elif rule.reach is _Reach.BUFFER:
             _bounded(self._learnt)[step, buffer] = refusal
-        elif rule.reach is _Reach.PICTURE:
+        elif rule.reach is _Reach.EXPORTS_OF_PICTURE and step in EXPORTS:
+            for export in EXPORTS:
+                _bounded(self._learnt)[export, (buffer, picture)] = refusal
+        elif rule.reach in (_Reach.PICTURE, _Reach.EXPORTS_OF_PICTURE):
             _bounded(self._learnt)[step, (buffer, picture)] = refusal
         return refusal
 

@@ -321,10 +321,10 @@ class Output:
         A guest that flips wakes this task eight times less often than one that draws without flipping.
         """
         rate = self._refresh_rate
-        period = 1 / rate if rate else STUCK_SECONDS / 8
         flips, seen, since = -1, self._in_flight, trio.current_time()
         with scope:
             while True:
+                period = 1 / rate if rate and self._refreshes else STUCK_SECONDS / 8
                 await trio.sleep(period if flips == self._flips else 8 * period)
                 quiet, flips = flips == self._flips, self._flips
                 if self._in_flight is not seen:
