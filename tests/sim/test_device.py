@@ -17,7 +17,7 @@ from xendisplback.host import FlipEvent
 from xendisplback.protocol.formats import fourcc
 from xendisplback.sim.card import SimAtomicReq, SimCard
 from xendisplback.sim.device import PERIOD, DisplayDevice
-from xendisplback.sim.kms_objects import SimFramebuffer
+from xendisplback.sim.framebuffers import SimDumbFramebuffer
 
 OUTPUT = "HDMI-A-1"
 XR24, RG16 = fourcc("XR24"), fourcc("RG16")
@@ -38,7 +38,7 @@ def card(device: DisplayDevice) -> Iterator[SimCard]:
     card.close()
 
 
-def modeset(card: SimCard, framebuffer: SimFramebuffer, size: str = "800x600") -> SimAtomicReq:
+def modeset(card: SimCard, framebuffer: SimDumbFramebuffer, size: str = "800x600") -> SimAtomicReq:
     mode = next(mode for mode in card.connectors[0].modes if mode.name == size)
     request = card.atomic()
     request.add(card.connectors[0], {"CRTC_ID": card.crtcs[0].id})
@@ -58,17 +58,17 @@ def modeset(card: SimCard, framebuffer: SimFramebuffer, size: str = "800x600") -
     return request
 
 
-def light(card: SimCard, format: int = XR24) -> SimFramebuffer:
+def light(card: SimCard, format: int = XR24) -> SimDumbFramebuffer:
     framebuffer = card.dumb_framebuffer(800, 600, format)
     modeset(card, framebuffer).commit(allow_modeset=True)
     return framebuffer
 
 
-def paint(framebuffer: SimFramebuffer, pixel: bytes) -> None:
+def paint(framebuffer: SimDumbFramebuffer, pixel: bytes) -> None:
     ctypes.memmove(framebuffer.address, pixel * (framebuffer.size // len(pixel)), framebuffer.size)
 
 
-def flip_to(card: SimCard, framebuffer: SimFramebuffer) -> int:
+def flip_to(card: SimCard, framebuffer: SimDumbFramebuffer) -> int:
     request = card.atomic()
     request.add(card.planes[0], {"FB_ID": framebuffer.id})
     prepared = request.prepare_flip(card.crtcs[0])

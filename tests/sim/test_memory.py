@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from xendisplback.errors import HostError
+from xendisplback.sim.machine import MachineMemory, SimGrantTable
 from xendisplback.sim.mapping import PAGE, runs
-from xendisplback.sim.memory import GuestMemory, MachineMemory, SimGrantTable
+from xendisplback.sim.memory import GuestMemory
 
 GUEST = 3
 

@@ -11,9 +11,20 @@ from collections.abc import Mapping, Sequence
 from xendisplback.errors import HostError
 from xendisplback.host import Crtc, FlipEvent, KmsObject
 from xendisplback.kms.events import READ_SIZE, parse_events
+from xendisplback.kms.geometry import Geometry
 from xendisplback.kms.mode import Mode
+from xendisplback.protocol.formats import FORMATS
 from xendisplback.sim.commit_callback import SimPreparedCommit
+from xendisplback.sim.controller import MemoryNeeds
 from xendisplback.sim.device import DisplayDevice
+from xendisplback.sim.dmabuf import DmaBufs
+from xendisplback.sim.framebuffers import (
+    DumbMemory,
+    SimCardMemory,
+    SimDumbFramebuffer,
+    SimImportedFramebuffer,
+    pages_of,
+)
 from xendisplback.sim.kms_objects import (
     CONNECTOR_PROPERTIES,
     CRTC_PROPERTIES,
@@ -21,18 +32,20 @@ from xendisplback.sim.kms_objects import (
     SimBlob,
     SimConnector,
     SimCrtc,
-    SimFramebuffer,
     SimPlane,
 )
 from xendisplback.sim.kms_state import Refused
+from xendisplback.sim.mapping import PageMapping
 
 
 class SimCard:
     """One at a time on a device. Raises HostError where it can't be had."""
 
-    def __init__(self, device: DisplayDevice) -> None:
+    def __init__(self, device: DisplayDevice, dmabufs: DmaBufs | None = None) -> None:
+        """``dmabufs``: the machine's; without it the card knows only its own."""
         time.sleep(device.open_seconds)
         self._device = device
+        self._dmabufs = DmaBufs() if dmabufs is None else dmabufs
         # A pipe is as atomic for 32 bytes as the kernel's queue of events.
         self._read_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -53,7 +66,7 @@ class SimCard:
 
     @property
     def driver(self) -> str:
-        return "sim"
+        return self._device.driver
 
     @property
     def fd(self) -> int:
@@ -74,16 +87,67 @@ class SimCard:
     def probe(self) -> None:
         self._device.probe()
 
-    def dumb_framebuffer(self, width: int, height: int, fourcc: int) -> SimFramebuffer:
+    @property
+    def can_import(self) -> bool:
+        return self._device.controller.can_import
+
+    @property
+    def scans_first_address(self) -> bool:
+        return self._device.controller.needs is MemoryNeeds.FIRST_ADDRESS
+
+    def matches(self, selector: str) -> bool:
+        return self._device.matches(selector)
+
+    def dumb_framebuffer(self, width: int, height: int, fourcc: int) -> SimDumbFramebuffer:
         device = self._device
-        if device.gone:
-            raise HostError("gone", call="DRM_IOCTL_MODE_CREATE_DUMB", errno=errno.ENODEV)
-        framebuffer = SimFramebuffer(
-            device.new_id(), width, height, fourcc, device.remove_framebuffer
+        memory = self._allocate(width, height, 8 * FORMATS[fourcc].bytes_per_pixel)
+        geometry = Geometry(width, height, memory.pitch, 0, fourcc)
+        self._count_call("addfb", "drmModeAddFB2")
+        framebuffer = SimDumbFramebuffer(
+            device.new_id(), geometry, memory, device.remove_framebuffer
         )
-        with device.lock:
-            device.objects.framebuffers[framebuffer.id] = framebuffer
+        device.add_framebuffer(framebuffer)
         return framebuffer
+
+    def import_framebuffer(self, dmabuf: int, geometry: Geometry) -> SimImportedFramebuffer:
+        device, controller = self._device, self._device.controller
+        call = "drmPrimeFDToHandle"
+        try:
+            device.count_call("imports")
+            buffer = self._dmabufs.find(dmabuf)
+            if buffer is None:
+                raise Refused(errno.EINVAL, "no dma-buf")
+            seen = controller.admit(buffer.pages)
+            call = "drmModeAddFB2"
+            device.count_call("addfb")
+            if not device.has_format(geometry.format):
+                raise Refused(errno.EINVAL, "a format that no plane has")
+            controller.check_geometry(geometry, buffer.size)
+        except Refused as refused:
+            raise self._error(call, refused) from refused
+        buffer.get()
+        mapping = PageMapping(buffer.pages.file, seen, writable=False)
+        framebuffer = SimImportedFramebuffer(
+            device.new_id(), geometry, buffer, mapping, device.remove_framebuffer
+        )
+        device.add_framebuffer(framebuffer)
+        return framebuffer
+
+    def dumb_memory(self, width: int, height: int, bits_per_pixel: int) -> SimCardMemory:
+        memory = self._allocate(width, height, bits_per_pixel)
+        return SimCardMemory(memory, self._dmabufs.create(pages_of(memory), memory.free))
+
+    def _allocate(self, width: int, height: int, bits_per_pixel: int) -> DumbMemory:
+        self._count_call("dumb", "drmModeCreateDumbBuffer")
+        align = self._device.controller.dumb_pitch_align
+        return DumbMemory(width, height, bits_per_pixel, align)
+
+    def _count_call(self, name: str, call: str) -> None:
+        """Raises HostError where the device is gone."""
+        try:
+            self._device.count_call(name)
+        except Refused as refused:
+            raise self._error(call, refused) from refused
 
     def mode_blob(self, mode: Mode) -> SimBlob:
         device = self._device

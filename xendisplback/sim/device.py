@@ -19,13 +19,9 @@ from dataclasses import dataclass
 
 from xendisplback.kms.events import FLIP_COMPLETE
 from xendisplback.protocol.formats import fourcc
-from xendisplback.sim.kms_objects import (
-    PLANE_PROPERTIES,
-    SimConnector,
-    SimCrtc,
-    SimFramebuffer,
-    SimPlane,
-)
+from xendisplback.sim.controller import Controller
+from xendisplback.sim.framebuffers import SimFramebuffer
+from xendisplback.sim.kms_objects import PLANE_PROPERTIES, SimConnector, SimCrtc, SimPlane
 from xendisplback.sim.kms_state import (
     Layout,
     Objects,
@@ -84,8 +80,11 @@ class DisplayDevice:
         modes: Sequence[str] = ("1024x768", "800x600", "640x480"),
         formats: Sequence[str] = ("XR24",),
         path: str = "/dev/dri/card0",
+        controller: Controller | None = None,
     ) -> None:
         self.path = path
+        self.driver = "sim"
+        self.controller = Controller() if controller is None else controller
         self.dumb = True
         """Whether it offers dumb buffers."""
         self.open_seconds = 0.0
@@ -96,6 +95,8 @@ class DisplayDevice:
         """No vblank comes any more."""
         self.gone = False
         self.commits = 0
+        self.calls: Counter[str] = Counter()
+        """How often each was called: ``imports``, ``addfb``, ``dumb``; under the lock."""
         self.log: deque[FlipRecord] = deque(maxlen=10000)
         self.lock = threading.Condition()
         everything = (1 << len(connectors)) - 1
@@ -192,6 +193,15 @@ class DisplayDevice:
                 self._hang_up()
             self.lock.notify_all()
 
+    def matches(self, selector: str) -> bool:
+        """A selector is a path, ``driver:NAME`` or ``connector:NAME``."""
+        kind, _, name = selector.partition(":")
+        if kind == "driver":
+            return name == self.driver
+        if kind == "connector":
+            return name in [connector.name for connector in self.objects.connectors.values()]
+        return selector == self.path
+
     def _connector_id(self, name: str) -> int:
         return next(id for id, c in self.objects.connectors.items() if c.name == name)
 
@@ -225,6 +235,20 @@ class DisplayDevice:
             self._next_id += 1
             return self._next_id
 
+    def count_call(self, name: str) -> None:
+        """Raises Refused where the device is gone."""
+        with self.lock:
+            self.calls[name] += 1
+            if self.gone:
+                raise Refused(errno.ENODEV, "the device is gone")
+
+    def has_format(self, format: int) -> bool:
+        return any(format in plane.formats for plane in self.objects.planes.values())
+
+    def add_framebuffer(self, framebuffer: SimFramebuffer) -> None:
+        with self.lock:
+            self.objects.framebuffers[framebuffer.id] = framebuffer
+
     def remove_framebuffer(self, framebuffer: SimFramebuffer) -> None:
         """RMFB: what shows it goes dark."""
         with self.lock:
@@ -246,12 +270,21 @@ class DisplayDevice:
             raise Refused(errno.EINVAL, "a modeset that was not allowed")
         return after
 
+    def _accept(self, layout: Layout, *, allow_modeset: bool) -> Values:
+        """The state after a commit of ``layout`` that is not only a test. Raises Refused."""
+        after = self.test(layout, allow_modeset=allow_modeset)
+        for id in layout.keys() & self.objects.planes.keys():
+            framebuffer = self.objects.framebuffers.get(after[id]["FB_ID"])
+            if framebuffer is not None and framebuffer.imported and self.controller.refuse_imported:
+                raise Refused(self.controller.refuse_imported, "imported memory")
+        return after
+
     def commit(self, layout: Layout, *, allow_modeset: bool) -> None:
         """Waits for flips in flight, then acts at once. Raises Refused."""
         with self.lock:
             crtcs = touched_crtcs(self._state, layout, self.objects)
             self.lock.wait_for(lambda: not crtcs & self._flips.keys(), STUCK_SECONDS)
-            after = self.test(layout, allow_modeset=allow_modeset)
+            after = self._accept(layout, allow_modeset=allow_modeset)
             self.commits += 1
             self._state = after
             self._shown = merge(self._shown, {id: after[id] for id in layout})
@@ -262,7 +295,7 @@ class DisplayDevice:
         with self.lock:
             if crtc_id in self._flips:
                 raise Refused(errno.EBUSY, "the previous flip is in flight")
-            after = self.test(layout, allow_modeset=False)
+            after = self._accept(layout, allow_modeset=False)
             if not after[crtc_id]["ACTIVE"]:
                 raise Refused(errno.EINVAL, "an event for a CRTC that is off")
             self.commits += 1

@@ -12,13 +12,15 @@ from types import TracebackType
 import trio
 
 from xendisplback.errors import HostError
-from xendisplback.host import Card
+from xendisplback.host import Card, DomainFacts
 from xendisplback.sim.card import SimCard
+from xendisplback.sim.counts import Counts
 from xendisplback.sim.device import DisplayDevice
 from xendisplback.sim.domain import Domain
 from xendisplback.sim.event_channels import EventChannelHandle, EventChannelTable
+from xendisplback.sim.kernel import SimKernel
 from xendisplback.sim.local_store import LocalStore
-from xendisplback.sim.memory import MachineMemory, SimGrantTable
+from xendisplback.sim.machine import MachineMemory, SimGrantTable
 from xendisplback.sim.store_core import StoreCore
 from xendisplback.sim.store_server import StoreServer
 from xendisplback.sim.store_tree import DOM0
@@ -32,9 +34,12 @@ class SimHost:
     On exit, in this order: guests stop, domains die, displays and the store's server end.
     """
 
-    def __init__(self, devices: Sequence[DisplayDevice] | None = None) -> None:
+    def __init__(
+        self, devices: Sequence[DisplayDevice] | None = None, kernel: SimKernel | None = None
+    ) -> None:
         self.devices = [DisplayDevice()] if devices is None else list(devices)
-        self.memory = MachineMemory()
+        self.kernel = SimKernel() if kernel is None else kernel
+        self.memory = MachineMemory(self.kernel)
         self.channels = EventChannelTable()
         self.core = StoreCore()
         self.domains: dict[int, Domain] = {}
@@ -114,11 +119,23 @@ class SimHost:
         """Handles of the backend for ``domid`` that are not closed."""
         return self.channels.open_for(domid)
 
+    @property
+    def counts(self) -> Counts:
+        calls = self.memory.calls
+        for device in self.devices:
+            with device.lock:
+                calls.update(device.calls)
+                calls["commits"] += device.commits
+        return Counts(**calls)
+
     def stop_store(self) -> None:
         """xenstored is killed."""
         self.server.stop()
 
     # For the daemon
+
+    def domain_facts(self) -> DomainFacts:
+        return DomainFacts(self.kernel.pv, self.kernel.direct_mapped)
 
     def store(self) -> AbstractAsyncContextManager[XenStore]:
         return XenStore.connect(str(self.server.socket_path(DOM0)))
@@ -134,10 +151,10 @@ class SimHost:
         cards: list[Card] = []
         errors: list[HostError] = []
         for device in self.devices:
-            if chosen and device.path not in chosen and "driver:sim" not in chosen:
+            if chosen and not any(device.matches(selector) for selector in chosen):
                 continue
             try:
-                cards.append(SimCard(device))
+                cards.append(SimCard(device, self.memory.dmabufs))
             except HostError as error:
                 errors.append(error)
         return cards, errors

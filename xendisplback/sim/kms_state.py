@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from xendisplback.kms.mode import Mode
-from xendisplback.sim.kms_objects import SimConnector, SimCrtc, SimFramebuffer, SimPlane
+from xendisplback.sim.framebuffers import SimFramebuffer
+from xendisplback.sim.kms_objects import SimConnector, SimCrtc, SimPlane
 
 Layout = Mapping[int, Mapping[str, int]]
 """Property values by name by object id."""

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Pages of the backend domain that guests may map (be-alloc=1): a card's memory, or pages from gntalloc."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from xendisplback.sim.grants import Grants
+from xendisplback.sim.mapping import PAGE, PageMapping, memory_file
+
+
+class ForeignMapping:
+    """The backend's pages as a guest mapped them."""
+
+    def __init__(self, grants: Grants, refs: Sequence[int], pages: PageMapping) -> None:
+        self._grants = grants
+        self._refs = tuple(refs)
+        self._pages = pages
+        self._open = True
+
+    def view(self) -> memoryview:
+        """Not to be used after :meth:`close`."""
+        return self._pages.view()
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._pages.close()
+            self._grants.unmapped(self._refs)
+
+
+class SimGrantedPages:
+    """Fulfils :class:`xendisplback.host.GrantedPages`."""
+
+    def __init__(
+        self, grants: Grants, domid: int, file: int, pages: int, let_go: Callable[[], None]
+    ) -> None:
+        """``let_go`` is called after the grants' end."""
+        self.refs = [grants.add(file, page, domid) for page in range(pages)]
+        self._grants = grants
+        self._let_go = let_go
+        self._open = True
+
+    def close(self) -> None:
+        """What the guest keeps mapped goes on being its memory."""
+        if self._open:
+            self._open = False
+            for ref in self.refs:
+                self._grants.end(ref)
+            self._let_go()
+
+
+class SimSharedPages(SimGrantedPages):
+    """Fulfils :class:`xendisplback.host.SharedPages`."""
+
+    def __init__(self, grants: Grants, domid: int, pages: int) -> None:
+        self.length = pages * PAGE
+        self._file = memory_file("sim-gntalloc", self.length)
+        self._mapping = PageMapping(self._file, range(pages), writable=True)
+        self.address = self._mapping.address
+        super().__init__(grants, domid, self._file, pages, self._free)
+
+    def _free(self) -> None:
+        self._mapping.close()
+        os.close(self._file)
+
+
+class BackendMemory:
+    """What the backend domain has granted."""
+
+    def __init__(self) -> None:
+        self._grants = Grants()
+
+    def granted(self, domid: int | None = None) -> int:
+        """Pages granted now to one domain, or to all."""
+        return self._grants.granted(domid)
+
+    def kept(self, domid: int | None = None) -> int:
+        """Pages that a guest keeps mapped though the backend took them back."""
+        return self._grants.kept(domid)
+
+    def map(self, domid: int, refs: Sequence[int]) -> ForeignMapping | None:
+        """For the guest ``domid``, writable; None if one is not granted, or if they are of several buffers."""
+
+        def make(file: int, pages: list[int]) -> PageMapping:
+            return PageMapping(file, pages, writable=True)
+
+        mapping = self._grants.map(domid, refs, make, writable=True)
+        return None if mapping is None else ForeignMapping(self._grants, refs, mapping)
+
+    def grant(
+        self, domid: int, file: int, pages: int, let_go: Callable[[], None]
+    ) -> SimGrantedPages:
+        return SimGrantedPages(self._grants, domid, file, pages, let_go)
+
+    def share(self, domid: int, pages: int) -> SimSharedPages:
+        return SimSharedPages(self._grants, domid, pages)
