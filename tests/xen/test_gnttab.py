@@ -4,63 +4,13 @@
 from __future__ import annotations
 
 import errno
-import os
-from dataclasses import dataclass, field
-from types import SimpleNamespace
+import threading
 
 import pytest
 
-from xendisplback._ext import load_xen
+from tests.xen.library import PAGES, Library
 from xendisplback.errors import HostError
-from xendisplback.xen import gnttab
 from xendisplback.xen.gnttab import Gnttab
-
-PAGES = 0x7000_0000
-
-
-@dataclass
-class Library:
-    """Records its calls; maps everything at ``PAGES`` unless ``refuse`` is an errno."""
-
-    refuse: int = 0
-    calls: list[str] = field(default_factory=list[str])
-
-    def __post_init__(self) -> None:
-        self._ffi = load_xen().ffi
-
-    def xengnttab_open(self, logger: None, flags: int) -> object:
-        return self._ffi.cast("void *", 1)
-
-    def xengnttab_map_domain_grant_refs(
-        self, handle: object, count: int, domid: int, refs: object, prot: int
-    ) -> object:
-        self.calls.append(f"map {count} of {domid}")
-        self._ffi.errno = self.refuse
-        return None if self.refuse else self._ffi.cast("void *", PAGES)
-
-    def xengnttab_unmap(self, handle: object, start: object, count: int) -> int:
-        self.calls.append(f"unmap {count}")
-        self._ffi.errno = self.refuse
-        return -1 if self.refuse else 0
-
-    def xengnttab_close(self, handle: object) -> int:
-        self.calls.append("close")
-        return 0
-
-
-@pytest.fixture
-def library(monkeypatch: pytest.MonkeyPatch) -> Library:
-    fake = Library()
-
-    def load() -> object:
-        return SimpleNamespace(ffi=load_xen().ffi, lib=fake)
-
-    def permitted(path: str, mode: int) -> bool:
-        return True
-
-    monkeypatch.setattr(gnttab, "load_xen", load)
-    monkeypatch.setattr(os, "access", permitted)
-    return fake
 
 
 def test_a_mapping_is_unmapped_once_and_then_the_handle_closes(library: Library) -> None:
@@ -101,3 +51,15 @@ def test_a_refused_unmapping_is_an_error_and_no_use_of_the_handle(library: Libra
     assert caught.value.errno == errno.EIO
     table.close()
     assert library.calls[-1] == "close"
+
+
+def test_two_threads_that_close_a_mapping_unmap_it_once(library: Library) -> None:
+    """A frontend that gives up and its abandoned thread may both do it."""
+    for _ in range(20):
+        mapping = Gnttab().map(3, [8], writable=False)
+        threads = [threading.Thread(target=mapping.close) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(5)
+    assert library.calls.count("unmap 1") == 20

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from xendisplback.errors import HostError
-from xendisplback.host import GrantMapping
+from xendisplback.host import DmaBuf, ExportKind, GrantedPages, GrantMapping, SharedPages
 from xendisplback.xen.devices import refusal
 from xendisplback.xen.evtchn import Evtchn
 from xendisplback.xen.gnttab import DomainGrants, Gnttab
@@ -58,11 +58,23 @@ class SlowTable:
         self.closed = threading.Event()
         self.address = 0
         self.length = 4096
+        self.fd = -1
 
     def map(self, domid: int, refs: Sequence[int], *, writable: bool) -> GrantMapping:
         assert (domid, list(refs), writable) == (3, [8], False)
         self.paged_in.wait(10)
         return self
+
+    def export(self, domid: int, refs: Sequence[int], kind: ExportKind) -> DmaBuf:
+        assert (domid, list(refs), kind) == (3, [8], ExportKind.COHERENT)
+        self.paged_in.wait(10)
+        return self
+
+    def grant(self, domid: int, dmabuf: int, pages: int) -> GrantedPages:
+        raise NotImplementedError
+
+    def share(self, domid: int, pages: int) -> SharedPages:
+        raise NotImplementedError
 
     def close(self) -> None:
         self.closed.set()
@@ -89,6 +101,22 @@ async def test_a_mapping_that_comes_too_late_is_refused_and_undone() -> None:
         table.paged_in.set()
         await trio.to_thread.run_sync(table.closed.wait, 5)
     assert table.closed.is_set()
+
+
+async def test_an_export_has_the_same_deadline() -> None:
+    table = SlowTable()
+    grants = DomainGrants(table, 3)
+    with trio.fail_after(5):
+        with pytest.raises(HostError) as caught:
+            await grants.export([8], soon(), ExportKind.COHERENT)
+        assert caught.value.call == "xengnttab_dmabuf_exp_from_refs"
+        assert caught.value.errno == errno.ETIMEDOUT
+        table.paged_in.set()
+        await trio.to_thread.run_sync(table.closed.wait, 5)
+        assert table.closed.is_set()
+        table.closed.clear()
+        assert await grants.export([8], trio.current_time() + 5, ExportKind.COHERENT) is table
+    assert not table.closed.is_set()
 
 
 async def test_a_cancelled_mapping_is_undone() -> None:

@@ -2,17 +2,18 @@
 """gntdev's dma-bufs: a guest's pages as one (export), and the pages of one granted to a guest (import).
 
 The kernel finds both by the *number* that the file descriptor had, not by what is open under it
-(drivers/xen/gntdev-dmabuf.c). So each object keeps its number to itself until the kernel has let go.
+(linux/drivers/xen/gntdev-dmabuf.c). So each object keeps its number to itself until the kernel has let go.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from xendisplback.errors import HostError
+from xendisplback.xen.uses import Closing, Use
 
 GNTDEV = "/dev/xen/gntdev"
 RELEASE_MS = 2000
@@ -20,7 +21,11 @@ RELEASE_MS = 2000
 
 
 class DmaBufCalls(Protocol):
-    """libxengnttab's calls on one handle. Each returns 0 or a positive errno."""
+    """libxengnttab's calls on one handle. Those with a result return 0 or a positive errno."""
+
+    def occupy(self, fd: int) -> None:
+        """Close what is open as ``fd`` and open something else there, in one step (dup3, O_CLOEXEC)."""
+        ...
 
     def wait_released(self, fd: int, milliseconds: int) -> int: ...
     def end_grants(self, fd: int) -> int: ...
@@ -29,59 +34,61 @@ class DmaBufCalls(Protocol):
 class Exported:
     """A guest's pages as a dma-buf. Fulfils :class:`xendisplback.host.DmaBuf`."""
 
-    def __init__(self, calls: DmaBufCalls, fd: int, closed: Callable[[], None]) -> None:
-        """``closed`` is called when nothing of it is left to do."""
+    def __init__(self, calls: DmaBufCalls, fd: int, use: Use) -> None:
+        """Owns ``fd``, the number that the kernel knows it by."""
         self._calls = calls
-        self._closed: Callable[[], None] | None = closed
+        self._use = use
+        self._closing = Closing()
         self.fd = fd
 
     def close(self) -> None:
-        closed, self._closed = self._closed, None
-        if closed is None:
+        if not self._closing.begin():
             return
+        fd, self.fd = self.fd, -1
         try:
-            # From here on the number stands for /dev/null, so that no other thread is given it while we wait.
-            with open(os.devnull, "rb") as null:
-                os.dup2(null.fileno(), self.fd, inheritable=False)
-            number = self._calls.wait_released(self.fd, RELEASE_MS)
-            # ENOENT: it was released before we asked.
-            if number not in (0, errno.ENOENT):
-                raise HostError(
-                    "something still holds a guest's dma-buf",
-                    call="xengnttab_dmabuf_exp_wait_released",
-                    path=GNTDEV,
-                    errno=number,
-                )
+            # Until we have waited, no other thread may be given the number: were it an export again, the
+            # kernel would find that one.
+            self._calls.occupy(fd)
+            number = self._calls.wait_released(fd, RELEASE_MS)
         finally:
-            os.close(self.fd)
-            closed()
+            os.close(fd)
+            self._use.end()
+        # ENOENT: it was released before we asked. libxengnttab answers 0 for it.
+        if number not in (0, errno.ENOENT):
+            raise HostError(
+                "a guest's dma-buf is still imported"
+                if number == errno.ETIMEDOUT
+                else "nothing tells whether a guest's dma-buf is released",
+                call="xengnttab_dmabuf_exp_wait_released",
+                path=GNTDEV,
+                errno=number,
+                hint="its pages stay mapped until the display driver lets go",
+            )
 
 
 class Granted:
     """A dma-buf's pages granted to a guest. Fulfils :class:`xendisplback.host.GrantedPages`."""
 
-    def __init__(
-        self, calls: DmaBufCalls, fd: int, refs: Sequence[int], closed: Callable[[], None]
-    ) -> None:
+    def __init__(self, calls: DmaBufCalls, fd: int, refs: Sequence[int], use: Use) -> None:
         """Owns ``fd``, the number that the kernel knows it by."""
         self._calls = calls
         self._fd = fd
-        self._closed: Callable[[], None] | None = closed
+        self._use = use
+        self._closing = Closing()
         self.refs = refs
 
     def close(self) -> None:
-        closed, self._closed = self._closed, None
-        if closed is None:
+        if not self._closing.begin():
             return
         try:
             number = self._calls.end_grants(self._fd)
-            if number:
-                raise HostError(
-                    "granted pages can't be taken back",
-                    call="xengnttab_dmabuf_imp_release",
-                    path=GNTDEV,
-                    errno=number,
-                )
         finally:
             os.close(self._fd)
-            closed()
+            self._use.end()
+        if number:
+            raise HostError(
+                "granted pages can't be taken back",
+                call="xengnttab_dmabuf_imp_release",
+                path=GNTDEV,
+                errno=number,
+            )

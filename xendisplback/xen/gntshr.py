@@ -11,89 +11,108 @@ from typing import TYPE_CHECKING
 
 from xendisplback._ext import load_xen
 from xendisplback.errors import HostError
+from xendisplback.xen.devices import refusal, silent_logger
+from xendisplback.xen.uses import Closing, Use, Uses
 
 if TYPE_CHECKING:
     from xendisplback._ext._xen import Address, GntshrHandle
 
 GNTALLOC = "/dev/xen/gntalloc"
 PAGE = 4096
+WRITABLE = 1
+
+_LIMIT_HINT = (
+    "/sys/module/xen_gntalloc/parameters/limit is how many pages all guests together may have, 1024 unless set;"
+    " pages that a guest still maps count on after we closed them"
+)
 
 
 class Shared:
     """Fulfils :class:`xendisplback.host.SharedPages`."""
 
-    def __init__(self, table: Gntshr, pages: Address, refs: Sequence[int]) -> None:
+    def __init__(self, table: Gntshr, pages: Address, refs: Sequence[int], use: Use) -> None:
         self._table = table
-        self._pages: Address | None = pages
+        self._pages = pages
+        self._use = use
+        self._closing = Closing()
         self.refs = refs
         self.address = int(table.xen.ffi.cast("uintptr_t", pages))
         self.length = len(refs) * PAGE
 
     def close(self) -> None:
-        pages, self._pages = self._pages, None
-        if pages is not None:
-            self._table.unshare(pages, len(self.refs))
+        if self._closing.begin():
+            try:
+                self._table.unshare(self._pages, len(self.refs))
+            finally:
+                self._use.end()
 
 
 class Gntshr:
-    """One handle for all domains, opened when it is first needed."""
+    """One handle for all domains, opened when it is first needed. Closed after its pages."""
 
     def __init__(self) -> None:
         self.xen = load_xen()
+        self._uses = Uses()
         self._lock = threading.Lock()
         self._handle: GntshrHandle | None = None
 
     def share(self, domid: int, pages: int) -> Shared:
         """Raises HostError."""
-        ffi = self.xen.ffi
-        with self._lock:
-            if self._handle is None:
-                self._handle = self._open()
+        ffi, lib = self.xen.ffi, self.xen.lib
         refs = ffi.new("uint32_t[]", pages)
-        address = self.xen.lib.xengntshr_share_pages(self._handle, domid, pages, refs, 1)
-        if not address:
-            number = ffi.errno
-            raise HostError(
-                f"{pages} pages for domain {domid} can't be shared",
-                call="xengntshr_share_pages",
-                path=GNTALLOC,
-                errno=number,
-                hint="the parameter 'limit' of module xen-gntalloc is for all shared pages together"
-                if number == errno.ENOSPC
-                else None,
-            )
-        return Shared(self, address, ffi.unpack(refs, pages))
-
-    def _open(self) -> GntshrHandle:
-        hint = "modprobe xen-gntalloc"
-        if not os.access(GNTALLOC, os.R_OK | os.W_OK):
-            number = errno.EACCES if os.path.exists(GNTALLOC) else errno.ENOENT
-            raise HostError(
-                "no pages to share", call="open", path=GNTALLOC, errno=number, hint=hint
-            )
-        handle = self.xen.lib.xengntshr_open(self.xen.lib.xdb_silent_logger(), 0)
-        if not handle:
-            raise HostError(
-                "no pages to share",
-                call="xengntshr_open",
-                path=GNTALLOC,
-                errno=self.xen.ffi.errno,
-                hint=hint,
-            )
-        return handle
+        with self._uses.use() as use:
+            address = lib.xengntshr_share_pages(self._open(), domid, pages, refs, WRITABLE)
+            if not address:
+                number = ffi.errno
+                raise HostError(
+                    f"{pages} pages for domain {domid} can't be shared",
+                    call="xengntshr_share_pages",
+                    path=GNTALLOC,
+                    errno=number,
+                    hint=_LIMIT_HINT if number == errno.ENOSPC else None,
+                )
+            use.kept = True
+            return Shared(self, address, ffi.unpack(refs, pages), use)
 
     def unshare(self, pages: Address, count: int) -> None:
-        assert self._handle is not None
-        if self.xen.lib.xengntshr_unshare(self._handle, pages, count) != 0:
+        """For :class:`Shared`."""
+        if self.xen.lib.xengntshr_unshare(self._open(), pages, count) != 0:
             raise HostError(
-                f"{count} pages can't be taken back",
+                f"{count} shared pages can't be unmapped",
                 call="xengntshr_unshare",
                 path=GNTALLOC,
                 errno=self.xen.ffi.errno,
             )
 
+    def _open(self) -> GntshrHandle:
+        with self._lock:
+            if self._handle is None:
+                # The library logs to stderr what it can't open; look first, and say it once.
+                if not os.access(GNTALLOC, os.R_OK | os.W_OK):
+                    number = errno.EACCES if os.path.exists(GNTALLOC) else errno.ENOENT
+                    raise _refusal("open", number)
+                handle = self.xen.lib.xengntshr_open(silent_logger(), 0)
+                if not handle:
+                    raise _refusal("xengntshr_open", self.xen.ffi.errno)
+                self._handle = handle
+            return self._handle
+
     def close(self) -> None:
-        """After its pages."""
-        if self._handle is not None:
-            self.xen.lib.xengntshr_close(self._handle)
-            self._handle = None
+        self._uses.close(self._close)
+
+    def _close(self) -> None:
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            self.xen.lib.xengntshr_close(handle)
+
+
+def _refusal(call: str, number: int) -> HostError:
+    if number in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
+        return HostError(
+            f"no pages to share with a guest: {GNTALLOC} missing",
+            call=call,
+            path=GNTALLOC,
+            errno=number,
+            hint="modprobe xen-gntalloc",
+        )
+    return refusal(GNTALLOC, call, number)

@@ -7,10 +7,7 @@ import errno
 import fcntl
 import mmap
 import os
-import threading
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,44 +19,45 @@ from xendisplback.host import DmaBuf, ExportKind, GrantMapping, GrantTable
 from xendisplback.xen.devices import refusal, silent_logger
 from xendisplback.xen.dmabuf import GNTDEV, Exported, Granted
 from xendisplback.xen.gntshr import Gntshr, Shared
+from xendisplback.xen.uses import Closing, Use, Uses
 
 if TYPE_CHECKING:
     from xendisplback._ext._xen import Address
 
 PAGE = 4096
+FIRST_FD = 3
+"""Not stdin, stdout or stderr."""
+
 Made = TypeVar("Made", GrantMapping, DmaBuf)
 
 
 class Mapping:
     """Owns its pages until :meth:`close`."""
 
-    def __init__(self, table: Gnttab, pages: Address, count: int) -> None:
+    def __init__(self, table: Gnttab, pages: Address, count: int, use: Use) -> None:
         self._table = table
-        self._pages: Address | None = pages
+        self._pages = pages
         self._count = count
+        self._use = use
+        self._closing = Closing()
         self.address = int(table.xen.ffi.cast("uintptr_t", pages))
         self.length = count * PAGE
 
     def close(self) -> None:
-        pages, self._pages = self._pages, None
-        if pages is not None:
-            self._table.unmap(pages, self._count)
-
-
-@dataclass(slots=True)
-class _Use:
-    kept: bool = False
+        if self._closing.begin():
+            try:
+                self._table.unmap(self._pages, self._count)
+            finally:
+                self._use.end()
 
 
 class Gnttab:
-    """One handle for all domains. Closed after its mappings."""
+    """One handle for all domains. Closed after its mappings, exports and grants."""
 
     def __init__(self) -> None:
         """Raises HostError: no Xen, no permission."""
         self.xen = load_xen()
-        self._lock = threading.Lock()
-        self._uses = 0
-        """Mappings, exports and grants that exist or are being made; under the lock."""
+        self._uses = Uses()
         self._shared = Gntshr()
         # The library logs to stderr what it can't open; look first, and say it once.
         if not os.access(GNTDEV, os.R_OK | os.W_OK):
@@ -68,28 +66,29 @@ class Gnttab:
         self._handle = self.xen.lib.xengnttab_open(silent_logger(), 0)
         if not self._handle:
             raise refusal(GNTDEV, "xengnttab_open", self.xen.ffi.errno)
+        # Open from the start: a dma-buf must be closed even when there are no file descriptors left.
+        self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
     def map(self, domid: int, refs: Sequence[int], *, writable: bool) -> Mapping:
         lib = self.xen.lib
         prot = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
         c_refs = self.xen.ffi.new("uint32_t[]", refs)
-        with self._using() as use:
+        with self._uses.use() as use:
             pages = lib.xengnttab_map_domain_grant_refs(
                 self._handle, len(refs), domid, c_refs, prot
             )
             what = f"{len(refs)} pages of domain {domid} can't be mapped"
-            self._check(-1 if not pages else 0, "xengnttab_map_domain_grant_refs", what)
+            self._check(0 if pages else -1, "xengnttab_map_domain_grant_refs", what)
             use.kept = True
-            return Mapping(self, pages, len(refs))
+            return Mapping(self, pages, len(refs), use)
 
     def unmap(self, pages: Address, count: int) -> None:
-        try:
-            result = self.xen.lib.xengnttab_unmap(self._handle, pages, count)
-            self._check(result, "xengnttab_unmap", f"{count} pages can't be unmapped")
-        finally:
-            self._used()
+        """For :class:`Mapping`."""
+        result = self.xen.lib.xengnttab_unmap(self._handle, pages, count)
+        self._check(result, "xengnttab_unmap", f"{count} pages can't be unmapped")
 
     def export(self, domid: int, refs: Sequence[int], kind: ExportKind) -> Exported:
+        """Where the guest's pages are paged out, the kernel tries for half a minute, then says EINVAL."""
         ffi, lib = self.xen.ffi, self.xen.lib
         flags = {
             ExportKind.PLAIN: 0,
@@ -97,35 +96,41 @@ class Gnttab:
             ExportKind.COHERENT: lib.GNTDEV_DMA_FLAG_COHERENT,
         }
         c_refs, fd = ffi.new("uint32_t[]", refs), ffi.new("uint32_t[]", 1)
-        with self._using() as use:
+        with self._uses.use() as use:
             result = lib.xengnttab_dmabuf_exp_from_refs(
                 self._handle, domid, flags[kind], len(refs), c_refs, fd
             )
             what = f"no dma-buf of {len(refs)} pages of domain {domid}"
             self._check(result, "xengnttab_dmabuf_exp_from_refs", what)
             use.kept = True
-            return Exported(self, fd[0], self._used)
+            return Exported(self, fd[0], use)
+
+    def occupy(self, fd: int) -> None:
+        os.dup2(self._null, fd, inheritable=False)
 
     def wait_released(self, fd: int, milliseconds: int) -> int:
-        lib = self.xen.lib
-        result = lib.xengnttab_dmabuf_exp_wait_released(self._handle, fd, milliseconds)
+        result = self.xen.lib.xengnttab_dmabuf_exp_wait_released(self._handle, fd, milliseconds)
         return self.xen.ffi.errno if result else 0
 
     def grant(self, domid: int, dmabuf: int, pages: int) -> Granted:
         refs = self.xen.ffi.new("uint32_t[]", pages)
-        fd = fcntl.fcntl(dmabuf, fcntl.F_DUPFD_CLOEXEC, 3)
+        what = f"{pages} pages can't be granted to domain {domid}"
+        # A number of our own: the caller's may be closed, and used anew, before the grants are taken back.
         try:
-            with self._using() as use:
+            fd = fcntl.fcntl(dmabuf, fcntl.F_DUPFD_CLOEXEC, FIRST_FD)
+        except OSError as error:
+            raise HostError(what, call="fcntl", errno=error.errno) from None
+        try:
+            with self._uses.use() as use:
                 result = self.xen.lib.xengnttab_dmabuf_imp_to_refs(
                     self._handle, domid, fd, pages, refs
                 )
-                what = f"{pages} pages can't be granted to domain {domid}"
                 self._check(result, "xengnttab_dmabuf_imp_to_refs", what)
                 use.kept = True
+                return Granted(self, fd, self.xen.ffi.unpack(refs, pages), use)
         except BaseException:
             os.close(fd)
             raise
-        return Granted(self, fd, self.xen.ffi.unpack(refs, pages), self._used)
 
     def end_grants(self, fd: int) -> int:
         result = self.xen.lib.xengnttab_dmabuf_imp_release(self._handle, fd)
@@ -138,29 +143,15 @@ class Gnttab:
         if result != 0:
             raise HostError(what, call=call, path=GNTDEV, errno=self.xen.ffi.errno)
 
-    @contextmanager
-    def _using(self) -> Generator[_Use]:
-        """The handle must stay open meanwhile and, where the use is ``kept``, until :meth:`_used`."""
-        use = _Use()
-        with self._lock:
-            self._uses += 1
-        try:
-            yield use
-        finally:
-            if not use.kept:
-                self._used()
-
-    def _used(self) -> None:
-        with self._lock:
-            self._uses -= 1
-
     def close(self) -> None:
         # A thread that waits for a paged-out guest still uses the handle, until it has unmapped what it got
-        # too late; then the process's end closes it.
-        with self._lock:
-            if self._uses == 0:
-                self.xen.lib.xengnttab_close(self._handle)
+        # too late.
+        self._uses.close(self._close)
         self._shared.close()
+
+    def _close(self) -> None:
+        self.xen.lib.xengnttab_close(self._handle)
+        os.close(self._null)
 
 
 class DomainGrants:
@@ -207,7 +198,8 @@ class DomainGrants:
                     work, abandon_on_cancel=True, limiter=self._limiter
                 )
             except trio.Cancelled:
-                # Set first, looked at second, as the thread does the other way round: one of us closes it.
+                # Set first, looked at second, as the thread does the other way round: one of us closes it,
+                # or both.
                 abandoned = True
                 if made is not None:
                     made.close()
