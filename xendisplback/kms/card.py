@@ -27,6 +27,7 @@ from xendisplback.kms.prime import PrimeImports
 from xendisplback.kms.properties import PropertyTables
 from xendisplback.kms.quirks import scans_first_address
 from xendisplback.kms.restore import Kind, SavedScreen
+from xendisplback.kms.selector import parse_selector
 
 
 class NoKms(HostError):
@@ -154,16 +155,16 @@ class Card:
 
     @property
     def scans_first_address(self) -> bool:
-        return scans_first_address(self.driver, self.path)
+        return scans_first_address(self.driver, self._device.fd)
 
     def matches(self, selector: str) -> bool:
-        """The words are those of :mod:`~xendisplback.kms.select`."""
-        kind, _, name = selector.partition(":")
+        """Raises HostError where it is no selector."""
+        kind, name = parse_selector(selector)
         if kind == "driver":
             return name == self.driver
         if kind == "connector":
             return name in [connector.name for connector in self.connectors]
-        return os.path.realpath(selector) == os.path.realpath(self.path)
+        return os.path.realpath(name) == os.path.realpath(self.path)
 
     def probe(self) -> None:
         """Connectors that stay are the same objects as before; MST connectors come and go."""

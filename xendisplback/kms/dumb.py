@@ -10,6 +10,8 @@ from xendisplback.kms.framebuffer import Framebuffer
 from xendisplback.kms.geometry import Geometry
 from xendisplback.protocol.formats import FORMATS
 
+PAGE = 4096
+
 
 class DumbBuffer:
     """Created, mapped and zeroed: a driver may not do that, and hold another guest's picture."""
@@ -27,7 +29,9 @@ class DumbBuffer:
             "drmModeCreateDumbBuffer",
             f"{device.driver} has no memory for {width}x{height} at {bits_per_pixel} bits",
         )
-        self.handle, self.pitch, self.size = handle[0], pitch[0], size[0]
+        self.handle, self.pitch = handle[0], pitch[0]
+        # The memory is whole pages, though some drivers name less: its end is mapped and zeroed too.
+        self.size = -(-size[0] // PAGE) * PAGE
         self.address = 0
         try:
             self.address = self._map()
@@ -45,52 +49,64 @@ class DumbBuffer:
         device.check(device.lib.xdb_map(device.fd, self.size, offset[0], address), "mmap")
         return address[0]
 
-    def keep_mapping(self) -> int:
-        """The address; from here on it is the caller's to unmap."""
-        address, self.address = self.address, 0
-        return address
+    def export(self) -> int:
+        """A dma-buf's file descriptor, the caller's to close. Raises HostError."""
+        device, lib = self._device, self._device.lib
+        fd = device.ffi.new("int *")
+        flags = lib.DRM_CLOEXEC | lib.DRM_RDWR
+        device.check(
+            lib.drmPrimeHandleToFD(device.fd, self.handle, flags, fd),
+            "drmPrimeHandleToFD",
+            f"{device.driver} exports no dma-buf",
+        )
+        return fd[0]
 
     def close(self) -> None:
         """Unmap, then destroy. Idempotent. Raises HostError, but not on a device that is gone."""
-        device = self._device
         if self.address:
-            device.lib.xdb_unmap(self.address, self.size)
+            self._device.lib.xdb_unmap(self.address, self.size)
             self.address = 0
-        if self.handle:
-            result = device.lib.drmModeDestroyDumbBuffer(device.fd, self.handle)
-            self.handle = 0
+        self.destroy_handle()
+
+    def destroy_handle(self) -> None:
+        """The memory stays for who mapped or imported it. As :meth:`close`."""
+        device = self._device
+        handle, self.handle = self.handle, 0
+        if handle:
+            result = device.lib.drmModeDestroyDumbBuffer(device.fd, handle)
             device.check_release(result, "drmModeDestroyDumbBuffer")
 
 
 class DumbMemory:
-    """A dumb buffer as a dma-buf. Fulfils :class:`xendisplback.host.CardMemory`."""
+    """A dumb buffer as a dma-buf. Fulfils :class:`xendisplback.host.CardMemory`.
+
+    It has no GEM handle: an import into the same device finds the buffer again (drm_gem_prime_import_dev()) and
+    makes one, which :class:`~xendisplback.kms.prime.PrimeImports` counts. Were the first handle kept, the kernel
+    would answer with that one, and two would believe it theirs to close.
+    """
 
     def __init__(self, device: Device, width: int, height: int, bits_per_pixel: int) -> None:
         """Raises HostError."""
         self._device = device
         buffer = DumbBuffer(device, width, height, bits_per_pixel)
-        self.pitch, self.size = buffer.pitch, buffer.size
+        self.address, self.pitch, self.size = buffer.address, buffer.pitch, buffer.size
         try:
-            fd = device.ffi.new("int *")
-            device.check(
-                device.lib.drmPrimeHandleToFD(
-                    device.fd, buffer.handle, device.lib.DRM_CLOEXEC | device.lib.DRM_RDWR, fd
-                ),
-                "drmPrimeHandleToFD",
-                f"{device.driver} exports no dma-buf",
-            )
-            self.fd = fd[0]
-            # The mapping and the dma-buf hold the memory. Without the handle an import gets one of its own,
-            # which PrimeImports can count.
-            self.address = buffer.keep_mapping()
-        finally:
+            self.fd = buffer.export()
+        except BaseException:
             buffer.close()
+            raise
+        try:
+            buffer.destroy_handle()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
-        if self.fd >= 0:
+        """Idempotent. Never fails."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
             self._device.lib.xdb_unmap(self.address, self.size)
-            os.close(self.fd)
-            self.fd = -1
+            os.close(fd)
 
 
 class DumbFramebuffer(Framebuffer):

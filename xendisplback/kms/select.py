@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which cards to open: a path, ``driver:rcar-du``, ``connector:HDMI-A-1``, or all with KMS."""
+"""Which cards to open: those that selectors name, or all with KMS."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from xendisplback.errors import HostError
 from xendisplback.kms.card import Card, NoKms
 from xendisplback.kms.device import Device
+from xendisplback.kms.selector import parse_selector
 
 DEVICES = Path("/dev/dri")
 SYSFS = Path("/sys/class/drm")
@@ -58,17 +59,12 @@ def card_paths() -> list[str]:
 
 def resolve(selector: str) -> list[str]:
     """The device files that a selector names, at least one. Raises HostError."""
-    if selector.startswith("/"):
-        return [os.path.realpath(selector)]
-    kind, _, name = selector.partition(":")
-    if kind == "driver" and name:
+    kind, name = parse_selector(selector)
+    if kind == "driver":
         return _with_driver(name)
-    if kind == "connector" and name:
+    if kind == "connector":
         return _with_connector(name)
-    raise HostError(
-        f"card selector {selector!r} not understood",
-        hint="write a path (/dev/dri/card0), driver:NAME or connector:NAME (connector:HDMI-A-1)",
-    )
+    return [os.path.realpath(name)]
 
 
 def _with_driver(name: str) -> list[str]:
