@@ -8,6 +8,7 @@ causes. Channel 0 carries every buffer and framebuffer operation.
 from __future__ import annotations
 
 from dataclasses import replace
+from errno import ENXIO
 
 import trio
 
@@ -22,7 +23,12 @@ from xendisplback.protocol.displif import (
 from xendisplback.protocol.formats import fourcc
 from xendisplback.protocol.layout import PAGE
 from xendisplback.sim.event_channels import EventChannelHandle
-from xendisplback.sim.guest_buffer import GuestBuffer, GuestFramebuffer
+from xendisplback.sim.guest_buffer import (
+    AllocatedBuffer,
+    GuestBuffer,
+    GuestFramebuffer,
+    OwnBuffer,
+)
 from xendisplback.sim.guest_channel import GuestError
 from xendisplback.sim.guest_xenbus import XenbusFrontend
 from xendisplback.sim.local_store import LocalStore
@@ -45,34 +51,46 @@ class Guest(XenbusFrontend):
         nursery: trio.Nursery,
     ) -> None:
         super().__init__(path, store, memory, channels, nursery)
+        self.keep_mapped = False
+        """Hostile, with be-alloc=1: never unmap the backend's pages, whatever was destroyed."""
         self._cookie = _FIRST_COOKIE
         self._buffers: list[GuestBuffer] = []
+        self._kept: list[GuestBuffer] = []
 
     def new_cookie(self) -> int:
         self._cookie += 0x400
         return self._cookie
 
     def allocate(self, size: int) -> GuestBuffer:
-        """``size`` bytes in granted pages; the backend is told nothing."""
-        buffer = GuestBuffer(self.memory, self.backend_domid, self.new_cookie(), size)
+        """``size`` bytes in granted pages, or (be-alloc=1) a directory for the backend's pages.
+
+        The backend is told nothing.
+        """
+        arguments = (self.memory, self.backend_domid, self.new_cookie(), size)
+        if self.be_alloc:
+            buffer: GuestBuffer = AllocatedBuffer(*arguments, keep=self.keep_mapped)
+        else:
+            buffer = OwnBuffer(*arguments)
         self._buffers.append(buffer)
         return buffer
 
     def free_buffers(self) -> None:
-        for buffer in self._buffers:
-            buffer.free()
-        self._buffers.clear()
+        for buffer in list(self._buffers):
+            self._free(buffer)
 
     def stop(self) -> None:
         super().stop()
-        for buffer in self._buffers:
+        for buffer in (*self._buffers, *self._kept):
             buffer.abandon()
         self._buffers.clear()
+        self._kept.clear()
 
     def _free(self, buffer: GuestBuffer) -> None:
         buffer.free()
         if buffer in self._buffers:
             self._buffers.remove(buffer)
+            if self.keep_mapped:
+                self._kept.append(buffer)
 
     # Requests; each raises GuestError
 
@@ -90,6 +108,7 @@ class Guest(XenbusFrontend):
         flags: int = 0,
     ) -> None:
         """The buffer is freed if this fails, as Linux frees it."""
+        flags |= buffer.flags
         create = DbufCreate(
             0, buffer.cookie, width, height, bpp, buffer.size, flags, buffer.directory_ref, data_ofs
         )
@@ -98,9 +117,14 @@ class Guest(XenbusFrontend):
         except GuestError:
             self._free(buffer)
             raise
+        if not buffer.created():
+            await self.dbuf_destroy(buffer)
+            raise GuestError(ENXIO, "mapping what the backend granted")
 
     async def dbuf_destroy(self, buffer: GuestBuffer) -> None:
         """The buffer is freed whatever the answer is."""
+        if buffer.unmapped_first:
+            self._free(buffer)
         try:
             await self.displays[0].call(DbufDestroy(0, buffer.cookie))
         finally:

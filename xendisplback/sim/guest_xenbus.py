@@ -46,6 +46,9 @@ class XenbusFrontend(ABC):
         self.backend_state = XenbusState.Unknown
         self.displays: list[Display] = []
         """Of the present connection, one for each connector."""
+        self.be_alloc = False
+        """As the toolstack says; read with the connectors."""
+        self._users = 0
         self._channels = channels
         self._nursery = nursery
         self._loaded = False
@@ -202,7 +205,20 @@ class XenbusFrontend(ABC):
         for display in displays:
             display.close()
         self.free_buffers()
-        self._switch_state(XenbusState.Initialising)
+        if self.be_alloc and self._users:
+            # xen_drm_drv_release() says so when the last user has closed it.
+            self._tell()
+        else:
+            self._switch_state(XenbusState.Initialising)
+
+    def open_device(self) -> None:
+        """A program of the guest opens the DRM device, until :meth:`close_device`."""
+        self._users += 1
+
+    def close_device(self) -> None:
+        self._users -= 1
+        if not self._users and not self._drm and self.state is XenbusState.Reconfiguring:
+            self._switch_state(XenbusState.Initialising)
 
     @abstractmethod
     def free_buffers(self) -> None:
@@ -210,6 +226,7 @@ class XenbusFrontend(ABC):
 
     def _publish(self) -> None:
         """Rings and ports for every connector, in one transaction."""
+        self.be_alloc = self.store.get(f"{self.path}/be-alloc") == "1"
         for display in self.displays:
             display.close()
         self.displays = []
