@@ -12,10 +12,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.sim.kit import flip_to, modeset
 from xendisplback.errors import HostError
 from xendisplback.host import FlipEvent
 from xendisplback.protocol.formats import fourcc
-from xendisplback.sim.card import SimAtomicReq, SimCard
+from xendisplback.sim.card import SimCard
 from xendisplback.sim.device import PERIOD, DisplayDevice
 from xendisplback.sim.framebuffers import SimDumbFramebuffer
 
@@ -38,26 +39,6 @@ def card(device: DisplayDevice) -> Iterator[SimCard]:
     card.close()
 
 
-def modeset(card: SimCard, framebuffer: SimDumbFramebuffer, size: str = "800x600") -> SimAtomicReq:
-    mode = next(mode for mode in card.connectors[0].modes if mode.name == size)
-    request = card.atomic()
-    request.add(card.connectors[0], {"CRTC_ID": card.crtcs[0].id})
-    request.add(card.crtcs[0], {"MODE_ID": card.mode_blob(mode).id, "ACTIVE": 1})
-    width, height = mode.hdisplay, mode.vdisplay
-    request.add(
-        card.planes[0],
-        {
-            "FB_ID": framebuffer.id,
-            "CRTC_ID": card.crtcs[0].id,
-            "CRTC_W": width,
-            "CRTC_H": height,
-            "SRC_W": width << 16,
-            "SRC_H": height << 16,
-        },
-    )
-    return request
-
-
 def light(card: SimCard, format: int = XR24) -> SimDumbFramebuffer:
     framebuffer = card.dumb_framebuffer(800, 600, format)
     modeset(card, framebuffer).commit(allow_modeset=True)
@@ -66,14 +47,6 @@ def light(card: SimCard, format: int = XR24) -> SimDumbFramebuffer:
 
 def paint(framebuffer: SimDumbFramebuffer, pixel: bytes) -> None:
     ctypes.memmove(framebuffer.address, pixel * (framebuffer.size // len(pixel)), framebuffer.size)
-
-
-def flip_to(card: SimCard, framebuffer: SimDumbFramebuffer) -> int:
-    request = card.atomic()
-    request.add(card.planes[0], {"FB_ID": framebuffer.id})
-    prepared = request.prepare_flip(card.crtcs[0])
-    function = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(prepared.function)
-    return int(function(prepared.argument))
 
 
 def next_event(card: SimCard) -> FlipEvent:
@@ -104,7 +77,7 @@ def test_modesets_that_drivers_refuse(card: SimCard) -> None:
     cases = {
         "not allowed": (modeset(card, good), False, errno.EINVAL),
         "too small": (
-            modeset(card, card.dumb_framebuffer(640, 480, XR24)),
+            modeset(card, card.dumb_framebuffer(640, 480, XR24), (800, 600)),
             True,
             errno.ENOSPC,
         ),
