@@ -6,10 +6,10 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 
-from xendisplback.host import ExportKind, Framebuffer
+from xendisplback.host import AtomicReq, Card, ExportKind, Framebuffer
 from xendisplback.kms.geometry import Geometry
 from xendisplback.protocol.formats import fourcc
-from xendisplback.sim.card import SimAtomicReq, SimCard
+from xendisplback.sim.card import SimCard
 from xendisplback.sim.device import DisplayDevice
 from xendisplback.sim.dmabuf import SimExport
 from xendisplback.sim.guest_buffer import OwnBuffer
@@ -55,7 +55,7 @@ class Bench:
     def export(self, buffer: OwnBuffer, kind: ExportKind = ExportKind.PLAIN) -> SimExport:
         return self.table.export(GUEST, buffer.refs, kind)
 
-    def modeset(self, framebuffer: Framebuffer) -> SimAtomicReq:
+    def modeset(self, framebuffer: Framebuffer) -> AtomicReq:
         return modeset(self.card, framebuffer)
 
     def shown(self) -> bytes:
@@ -65,9 +65,7 @@ class Bench:
         return screen.pixels
 
 
-def modeset(
-    card: SimCard, framebuffer: Framebuffer, size: tuple[int, int] | None = None
-) -> SimAtomicReq:
+def modeset(card: Card, framebuffer: Framebuffer, size: tuple[int, int] | None = None) -> AtomicReq:
     """Show ``framebuffer`` in the mode of its size, or in another one."""
     width, height = size or (framebuffer.width, framebuffer.height)
     mode = next(mode for mode in card.connectors[0].modes if mode.name == f"{width}x{height}")
@@ -88,7 +86,7 @@ def modeset(
     return request
 
 
-def flip_to(card: SimCard, framebuffer: Framebuffer) -> int:
+def flip_to(card: Card, framebuffer: Framebuffer) -> int:
     request = card.atomic()
     request.add(card.planes[0], {"FB_ID": framebuffer.id})
     prepared = request.prepare_flip(card.crtcs[0])

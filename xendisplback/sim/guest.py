@@ -112,13 +112,15 @@ class Guest(XenbusFrontend):
         create = DbufCreate(
             0, buffer.cookie, width, height, bpp, buffer.size, flags, buffer.directory_ref, data_ofs
         )
+        display = self.displays[0]
         try:
-            await self.displays[0].call(create)
+            await display.call(create)
         except GuestError:
             self._free(buffer)
             raise
         if not buffer.created():
-            await self.dbuf_destroy(buffer)
+            self._free(buffer)
+            await display.call(DbufDestroy(0, buffer.cookie))
             raise GuestError(ENXIO, "mapping what the backend granted")
 
     async def dbuf_destroy(self, buffer: GuestBuffer) -> None:

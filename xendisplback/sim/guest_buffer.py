@@ -121,6 +121,8 @@ class AllocatedBuffer(GuestBuffer):
 
     def created(self) -> bool:
         """Map the pages of exactly ``size`` bytes, as xen-front-pgdir-shbuf's backend_map() does."""
+        if not self._open:
+            return False
         left = pages_needed(self.size)
         refs: list[int] = []
         for page in range(len(self.directory_refs)):
