@@ -21,6 +21,7 @@ typedef struct xengntdev_handle xengntshr_handle;
 #define GNTDEV_DMA_FLAG_WC ...
 #define GNTDEV_DMA_FLAG_COHERENT ...
 xengnttab_handle *xengnttab_open(struct xentoollog_logger *logger, unsigned open_flags);
+int xengnttab_fd(xengnttab_handle *xgt);
 int xengnttab_close(xengnttab_handle *xgt);
 void *xengnttab_map_domain_grant_refs(xengnttab_handle *xgt, uint32_t count, uint32_t domid,
                                       uint32_t *refs, int prot);

@@ -80,6 +80,11 @@ class SharedPages(GrantedPages, Protocol):
 
 
 class GrantTable(Protocol):
+    @property
+    def fd(self) -> int:
+        """While it, or a copy of it, is open anywhere, the grants of :meth:`grant` and their dma-bufs stay."""
+        ...
+
     def map(self, domid: int, refs: Sequence[int], *, writable: bool) -> GrantMapping:
         """Map ``refs`` of ``domid``. Blocking: a paged-out guest makes libxengnttab wait without bound."""
         ...
@@ -350,8 +355,28 @@ class DomainFacts:
     """Our physical addresses are the machine's (XENFEAT_direct_mapped), but for pages mapped from guests."""
 
 
+class FdStore(Protocol):
+    """What stays open when this process ends."""
+
+    @property
+    def available(self) -> bool: ...
+    def keep(self, name: str, fd: int) -> None:
+        """Hold what is open as ``fd``."""
+        ...
+
+    def drop(self, name: str) -> None:
+        """Close all that is held under ``name``."""
+        ...
+
+    def take(self) -> Mapping[str, Sequence[int]]:
+        """Copies of what an earlier process left, by name; the caller closes them. {} from the second call on."""
+        ...
+
+
 class Host(Protocol):
     """The machine. One per daemon."""
+
+    def fd_store(self) -> FdStore: ...
 
     def domain_facts(self) -> DomainFacts: ...
 

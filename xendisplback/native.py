@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 
+from xendisplback.daemon.fdstore import SystemdFdStore
 from xendisplback.errors import HostError
 from xendisplback.host import Card, DomainFacts
 from xendisplback.kms.select import open_cards
@@ -16,6 +17,9 @@ from xendisplback.xen.store import XenStore
 
 
 class NativeHost:
+    def fd_store(self) -> SystemdFdStore:
+        return SystemdFdStore()
+
     def domain_facts(self) -> DomainFacts:
         return read_domain_facts()
 

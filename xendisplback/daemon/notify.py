@@ -6,12 +6,14 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from array import array
+from collections.abc import Sequence
 
 import trio
 
 
-def notify(state: str) -> None:
-    """Send ``state`` (``READY=1``); nothing happens outside systemd."""
+def notify(state: str, fds: Sequence[int] = ()) -> None:
+    """Send ``state`` (``READY=1``), and ``fds`` with it; nothing happens outside systemd."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
@@ -21,7 +23,8 @@ def notify(state: str) -> None:
         sock.setblocking(False)
         # systemd is restarting or its queue is full: a lost ping must not end the daemon.
         with contextlib.suppress(OSError):
-            sock.sendto(state.encode(), address)
+            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))
+            sock.sendmsg([state.encode()], [rights] if fds else [], 0, address)
 
 
 async def feed_watchdog() -> None:

@@ -51,7 +51,7 @@ class Service:
             async with self._host.store() as store:
                 domid = await _own_domid(store)
                 outputs = Outputs(self._host, self._config)
-                allocator = Allocator(grants, self._config.be_alloc)
+                allocator = Allocator(self._host, grants, self._config.be_alloc)
                 backend = Backend(self._host, store, grants, allocator, outputs)
                 discovery = Discovery(domid, backend)
                 async with trio.open_nursery() as nursery:

@@ -2,23 +2,35 @@
 """Buffers that we allocate for guests (be-alloc=1), within the operator's budgets.
 
 The best one is a dumb buffer of the card that shows it: contiguous for it, with no copy. It has to have the pitch
-that the guest will draw with; where it does not, or where the kernel can't grant it, the guest gets pages of ours,
-and its pictures are copied.
+that the guest will draw with; where it does not, or where the kernel can't grant it, the guest gets pages of ours
+(gntalloc), and its pictures are copied.
+
+Card memory must not be freed while the guest still maps it, and nobody tells us when it does. Where the memory is
+contiguous (CMA), the kernel then frees pages that are in use: ``cma_release()`` warns "pages are still in use",
+and dom0's page lists are corrupted (seen on the rig with Linux 7.2: dom0 died of it after an ``xl destroy``, which
+closes the backend before it kills the guest). So card memory that a guest gives back stays granted and is given to
+the same guest again; it is freed when the domain is gone. Over our own end systemd holds it (its fd store):
+an open gntdev handle keeps its grants, and the dma-bufs behind them.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
 
 import trio
 
 from xendisplback.config import BackendAllocation
 from xendisplback.errors import HostError
 from xendisplback.frontend.memory import GrantedMemory
-from xendisplback.host import Card, CardMemory, GrantedPages, GrantTable
+from xendisplback.host import Card, CardMemory, GrantedPages, GrantTable, Host
 from xendisplback.protocol.displif import DbufCreate
 from xendisplback.protocol.errors import RequestError
 from xendisplback.protocol.layout import PAGE, buffer_pitch, pages_needed
@@ -26,43 +38,142 @@ from xendisplback.protocol.status import Status
 
 logger = logging.getLogger(__name__)
 
-PAGES_PER_MIB = (1 << 20) // PAGE
+PREFIX: Final = "be-alloc-"
+"""Of the names in the fd store; the domain's number follows."""
+PAGES_PER_MIB: Final = (1 << 20) // PAGE
+SETTLE_SECONDS: Final = 2.0
+"""XenStore says that a domain is gone when Xen has begun to end it; its mappings go in the same step."""
+
+
+@dataclass(slots=True, eq=False)
+class _Piece:
+    """Memory of ``card`` that is granted to a domain."""
+
+    card: Card
+    shape: tuple[int, ...]
+    memory: CardMemory
+    granted: GrantedPages
+    used: bool = True
+
+
+@dataclass(slots=True)
+class _Pool:
+    """All card memory of one domain; ``table`` is its own, so that it can be kept, and closed, with it."""
+
+    table: GrantTable
+    pieces: list[_Piece] = field(default_factory=list[_Piece])
 
 
 class Allocator:
-    """One for all guests: it counts."""
+    """One for all guests."""
 
-    def __init__(self, table: GrantTable, settings: BackendAllocation) -> None:
+    def __init__(
+        self,
+        host: Host,
+        table: GrantTable,
+        settings: BackendAllocation,
+    ) -> None:
+        self._host = host
         self._table = table
         self._settings = settings
-        self._pages: Counter[int] = Counter()
-        """By domain; under the lock, because memory is given back in worker threads."""
+        self._fd_store = host.fd_store()
+        self._kept = {
+            int(name.removeprefix(PREFIX)): fds
+            for name, fds in self._fd_store.take().items()
+            if name.startswith(PREFIX)
+        }
+        """What an earlier process left, by domain; closed when the domain is gone."""
         self._lock = threading.Lock()
+        """For what follows: memory is allocated and given back in worker threads."""
+        self._pools: dict[int, _Pool] = {}
+        self._pages: Counter[int] = Counter()
 
     async def allocate(self, domid: int, create: DbufCreate, card: Card | None) -> GrantedMemory:
         """Memory for ``create``, granted to ``domid``; preferably of ``card``.
 
         Raises RequestError: EACCES where it is not allowed, ENOSPC over a budget. HostError: no memory.
         """
-        pages = pages_needed(create.buffer_sz)
         if not self._settings.per_domain:
             raise RequestError(
                 Status.EACCES,
                 "DBUF_CREATE: be-alloc=1 is not allowed: set per-domain in [be-alloc] of xendisplback.toml,"
                 " or be-alloc=0 in the domain's vdispl line",
             )
+        return await trio.to_thread.run_sync(self._allocate, domid, create, card)
+
+    def _allocate(self, domid: int, create: DbufCreate, card: Card | None) -> GrantedMemory:
+        """Blocking."""
+        if card is not None and self._fd_store.available:
+            try:
+                piece = self._again(domid, create, card) or self._of_card(domid, create, card)
+            except HostError as error:
+                logger.info(
+                    "dom %d: be-alloc=1 without the card's memory, so by copy: %s", domid, error
+                )
+            else:
+                close = partial(self._give_back, piece)
+                return GrantedMemory(
+                    piece.memory, piece.granted, piece.memory.address, create.shape, close
+                )
+        pages = pages_needed(create.buffer_sz)
         self._take(domid, pages)
-
-        def give_back() -> None:
-            with self._lock:
-                self._pages[domid] -= pages
-                self._pages += Counter()  # drops what is 0
-
         try:
-            return await trio.to_thread.run_sync(self._allocate, domid, create, card, give_back)
+            shared = self._table.share(domid, pages)
         except BaseException:
-            give_back()
+            self._pay_back(domid, pages)
             raise
+
+        def unshare() -> None:
+            try:
+                shared.close()
+            finally:
+                self._pay_back(domid, pages)
+
+        return GrantedMemory(None, shared, shared.address, create.shape, unshare)
+
+    def _again(self, domid: int, create: DbufCreate, card: Card) -> _Piece | None:
+        """A piece that the domain had and gave back: still granted to it."""
+        with self._lock:
+            pool = self._pools.get(domid)
+            for piece in pool.pieces if pool is not None else ():
+                if not piece.used and (piece.card, piece.shape) == (card, create.shape):
+                    piece.used = True
+                    return piece
+        return None
+
+    def _give_back(self, piece: _Piece) -> None:
+        with self._lock:
+            piece.used = False
+
+    def _of_card(self, domid: int, create: DbufCreate, card: Card) -> _Piece:
+        pages = pages_needed(create.buffer_sz)
+        self._take(domid, pages)
+        try:
+            memory = _dumb_memory(card, create)
+            try:
+                pool = self._pool(domid)
+                granted = pool.table.grant(domid, memory.fd, pages)
+            except BaseException:
+                memory.close()
+                raise
+        except BaseException:
+            self._pay_back(domid, pages)
+            raise
+        piece = _Piece(card, create.shape, memory, granted)
+        with self._lock:
+            pool.pieces.append(piece)
+        return piece
+
+    def _pool(self, domid: int) -> _Pool:
+        # A domain allocates one buffer at a time: its connection's requests share one lock.
+        with self._lock:
+            pool = self._pools.get(domid)
+        if pool is None:
+            pool = _Pool(self._host.grant_table())
+            self._fd_store.keep(_name(domid), pool.table.fd)
+            with self._lock:
+                self._pools[domid] = pool
+        return pool
 
     def _take(self, domid: int, pages: int) -> None:
         settings = self._settings
@@ -75,37 +186,56 @@ class Allocator:
                     raise RequestError(
                         Status.ENOSPC,
                         f"DBUF_CREATE: {pages} pages on top of {used} are over the budget for be-alloc=1,"
-                        f" {what} = {limit} MiB",
+                        f" {what} = {limit} MiB; card memory counts until its domain is gone",
                     )
             self._pages[domid] += pages
 
-    def _allocate(
-        self, domid: int, create: DbufCreate, card: Card | None, give_back: Callable[[], None]
-    ) -> GrantedMemory:
-        """Blocking."""
-        pages = pages_needed(create.buffer_sz)
-        if card is not None:
-            try:
-                return GrantedMemory(*self._of_card(domid, create, card), create.shape, give_back)
-            except HostError as error:
-                logger.info(
-                    "dom %d: be-alloc=1 without the card's memory, so by copy: %s", domid, error
-                )
-        shared = self._table.share(domid, pages)
-        return GrantedMemory(None, shared, shared.address, create.shape, give_back)
+    def _pay_back(self, domid: int, pages: int) -> None:
+        with self._lock:
+            self._pages[domid] -= pages
+            self._pages += Counter()  # drops what is 0
 
-    def _of_card(
-        self, domid: int, create: DbufCreate, card: Card
-    ) -> tuple[CardMemory, GrantedPages, int]:
-        pages, pitch = pages_needed(create.buffer_sz), buffer_pitch(create)
-        memory = card.dumb_memory(create.width, create.height, create.bpp)
-        try:
-            if (memory.pitch, memory.size) != (pitch, pages * PAGE):
-                raise HostError(
-                    f"{card.driver} allocates {memory.size} bytes in rows of {memory.pitch},"
-                    f" the guest draws {pages * PAGE} in rows of {pitch}"
-                )
-            return memory, self._table.grant(domid, memory.fd, pages), memory.address
-        except BaseException:
-            memory.close()
-            raise
+    # The end of a domain
+
+    @property
+    def domains(self) -> list[int]:
+        """The domains whose end :meth:`domain_gone` is to be told."""
+        with self._lock:
+            return [*self._pools, *self._kept]
+
+    async def domain_gone(self, domid: int) -> None:
+        """Free what was granted to it. Raises HostError."""
+        with self._lock:
+            pool, fds = self._pools.pop(domid, None), self._kept.pop(domid, [])
+        if pool is not None or fds:
+            await trio.sleep(SETTLE_SECONDS)
+            await trio.to_thread.run_sync(self._free, domid, pool, fds)
+
+    def _free(self, domid: int, pool: _Pool | None, fds: Sequence[int]) -> None:
+        with ExitStack() as stack:
+            stack.callback(self._fd_store.drop, _name(domid))
+            for fd in fds:
+                stack.callback(os.close, fd)
+            if pool is not None:
+                stack.callback(pool.table.close)
+                for piece in pool.pieces:
+                    stack.callback(self._pay_back, domid, len(piece.granted.refs))
+                    stack.callback(piece.memory.close)
+                    stack.callback(piece.granted.close)
+
+
+def _name(domid: int) -> str:
+    return f"{PREFIX}{domid}"
+
+
+def _dumb_memory(card: Card, create: DbufCreate) -> CardMemory:
+    """Raises HostError, also where it is not laid out as the guest will draw."""
+    size, pitch = pages_needed(create.buffer_sz) * PAGE, buffer_pitch(create)
+    memory = card.dumb_memory(create.width, create.height, create.bpp)
+    if (memory.pitch, memory.size) != (pitch, size):
+        memory.close()
+        raise HostError(
+            f"{card.driver} allocates {memory.size} bytes in rows of {memory.pitch},"
+            f" the guest draws {size} in rows of {pitch}"
+        )
+    return memory

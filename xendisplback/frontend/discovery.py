@@ -36,7 +36,7 @@ class Discovery:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled. Started: every device that was there has been told that we are here."""
         async with trio.open_nursery() as nursery, self._store.watch(self._root) as watch:
-            nursery.start_soon(self._watch_deaths)
+            nursery.start_soon(self._watch_deaths, nursery)
             await self._scan(nursery)
             for frontend in list(self._frontends.values()):
                 await frontend.advertised.wait()
@@ -56,11 +56,21 @@ class Discovery:
         if self._frontends:
             await self._all_ended.wait()
 
-    async def _watch_deaths(self) -> None:
+    async def _watch_deaths(self, nursery: trio.Nursery) -> None:
+        allocator = self._backend.allocator
         async with self._store.watch("@releaseDomain") as watch:
             async for _ in watch:
                 for frontend in self._frontends.values():
                     frontend.poke()
+                for domid in allocator.domains:
+                    if not await self._store.is_introduced(domid):
+                        nursery.start_soon(self._free_memory_of, domid)
+
+    async def _free_memory_of(self, domid: int) -> None:
+        try:
+            await self._backend.allocator.domain_gone(domid)
+        except HostError as error:
+            logger.error("dom %d is gone, its be-alloc=1 memory is not: %s", domid, error)
 
     def _device_of(self, path: str) -> Device | None:
         """The device whose node ``path`` is; None for a path above the devices."""

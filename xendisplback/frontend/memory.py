@@ -86,17 +86,16 @@ class GrantedMemory:
         granted: GrantedPages,
         address: int,
         shape: Hashable,
-        give_back: Callable[[], None],
+        close: Callable[[], None],
     ) -> None:
-        """``give_back`` is called when it is closed."""
+        """``memory`` None: only the CPU reaches it, at ``address``. ``close``: what :meth:`close` does."""
         self.shape = shape
         self.steps = (Step.COPY,) if memory is None else (Step.CARD, Step.COPY)
         self.refs = granted.refs
         self.pages = len(granted.refs)
         self._memory = memory
-        self._granted = granted
         self._address = address
-        self._give_back = give_back
+        self._close = close
 
     async def address(self) -> int:
         return self._address
@@ -109,8 +108,4 @@ class GrantedMemory:
         """It stays: the guest uses it."""
 
     def close(self) -> None:
-        with ExitStack() as stack:
-            stack.callback(self._give_back)
-            if self._memory is not None:
-                stack.callback(self._memory.close)
-            stack.callback(self._granted.close)
+        self._close()

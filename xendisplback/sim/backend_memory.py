@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 
+from xendisplback.sim.dmabuf import SharedBuffer
 from xendisplback.sim.grants import Grants
 from xendisplback.sim.mapping import PAGE, PageMapping, memory_file
+from xendisplback.sim.process import OpenFile
 
 
 class ForeignMapping:
@@ -40,12 +43,12 @@ class SimGrantedPages:
         self.refs = [grants.add(file, page, domid) for page in range(pages)]
         self._grants = grants
         self._let_go = let_go
-        self._open = True
+        self.open = True
 
     def close(self) -> None:
         """What the guest keeps mapped goes on being its memory."""
-        if self._open:
-            self._open = False
+        if self.open:
+            self.open = False
             for ref in self.refs:
                 self._grants.end(ref)
             self._let_go()
@@ -70,14 +73,20 @@ class BackendMemory:
     """What the backend domain has granted."""
 
     def __init__(self) -> None:
+        self.freed_in_use = 0
+        """Pages of cards that were freed while a guest had them mapped: a real dom0 may die of it (CMA)."""
         self._grants = Grants()
+        self._of_files: list[tuple[OpenFile, SimGrantedPages]] = []
+        self._lock = threading.Lock()
 
     def granted(self, domid: int | None = None) -> int:
         """Pages granted now to one domain, or to all."""
+        self._close_files()
         return self._grants.granted(domid)
 
     def kept(self, domid: int | None = None) -> int:
         """Pages that a guest keeps mapped though the backend took them back."""
+        self._close_files()
         return self._grants.kept(domid)
 
     def map(self, domid: int, refs: Sequence[int]) -> ForeignMapping | None:
@@ -86,13 +95,33 @@ class BackendMemory:
         def make(file: int, pages: list[int]) -> PageMapping:
             return PageMapping(file, pages, writable=True)
 
+        self._close_files()
         mapping = self._grants.map(domid, refs, make, writable=True)
         return None if mapping is None else ForeignMapping(self._grants, refs, mapping)
 
-    def grant(
-        self, domid: int, file: int, pages: int, let_go: Callable[[], None]
-    ) -> SimGrantedPages:
-        return SimGrantedPages(self._grants, domid, file, pages, let_go)
+    def grant(self, domid: int, buffer: SharedBuffer, file: OpenFile) -> SimGrantedPages:
+        """A whole dma-buf, as long as ``file``, a gntdev handle, is open."""
+        pages = len(buffer.pages.pages)
+        buffer.get()
+        granted = SimGrantedPages(self._grants, domid, buffer.pages.file, pages, buffer.put)
+
+        def free() -> None:
+            self.freed_in_use += self._grants.mapped(granted.refs)
+
+        buffer.at_release(free)
+        with self._lock:
+            self._of_files.append((file, granted))
+        return granted
 
     def share(self, domid: int, pages: int) -> SimSharedPages:
         return SimSharedPages(self._grants, domid, pages)
+
+    def _close_files(self) -> None:
+        """Take back what was granted over a handle that nobody has open any more."""
+        with self._lock:
+            files = {file for file, _ in self._of_files}
+            closed = {file for file in files if not file.open}
+            gone = [granted for file, granted in self._of_files if file in closed]
+            self._of_files = [entry for entry in self._of_files if entry[0] not in closed]
+        for granted in gone:
+            granted.close()

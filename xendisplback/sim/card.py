@@ -135,7 +135,9 @@ class SimCard:
 
     def dumb_memory(self, width: int, height: int, bits_per_pixel: int) -> SimCardMemory:
         memory = self._allocate(width, height, bits_per_pixel)
-        return SimCardMemory(memory, self._dmabufs.create(pages_of(memory), memory.free))
+        card_memory = SimCardMemory(memory, self._dmabufs.create(pages_of(memory), memory.free))
+        self._dmabufs.process.opened(card_memory.close)
+        return card_memory
 
     def _allocate(self, width: int, height: int, bits_per_pixel: int) -> DumbMemory:
         self._count_call("dumb", "drmModeCreateDumbBuffer")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from xendisplback.errors import HostError
 from xendisplback.sim.mapping import PAGE
+from xendisplback.sim.process import Process
 
 RELEASE_SECONDS = 0.5
 """How long closing an export waits for its importers."""
@@ -61,7 +62,7 @@ class SharedBuffer:
         self.pages = pages
         self.fd = os.memfd_create("sim-dmabuf", os.MFD_CLOEXEC)
         os.ftruncate(self.fd, self.size)
-        self._release = release
+        self._at_release = [release]
         self._users = 1
         self._changed = threading.Condition()
 
@@ -77,8 +78,14 @@ class SharedBuffer:
         with self._changed:
             self._users -= 1
             if self._users == 0:
-                self._release()
+                for call in reversed(self._at_release):
+                    call()
                 self._changed.notify_all()
+
+    def at_release(self, call: Callable[[], None]) -> None:
+        """Call it before the memory is freed."""
+        with self._changed:
+            self._at_release.append(call)
 
     def wait_released(self) -> bool:
         """Whether nobody uses it any more. Blocking."""
@@ -90,6 +97,8 @@ class DmaBufs:
     """All dma-bufs of the machine, by the inode that their descriptors stand for. Thread-safe."""
 
     def __init__(self) -> None:
+        self.process = Process()
+        """Who has them open."""
         self._buffers: dict[int, SharedBuffer] = {}
         self._lock = threading.Lock()
 

@@ -72,6 +72,11 @@ class Grants:
             grants = [grant for grant in self._grants.values() if grant.ended]
             return sum(domid in (None, grant.domid) for grant in grants)
 
+    def mapped(self, refs: Sequence[int]) -> int:
+        """How many of ``refs`` are mapped now, ended or not."""
+        with self._lock:
+            return sum(ref in self._grants and self._grants[ref].mapped > 0 for ref in refs)
+
     def map(
         self,
         domid: int,

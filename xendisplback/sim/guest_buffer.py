@@ -64,10 +64,11 @@ class GuestBuffer(ABC):
 
     def abandon(self) -> None:
         """The guest is dead: it ends no grant, but this process needs the addresses. Idempotent."""
+        self.pixels.release()
         if self._open:
             self._open = False
             self._unmap_directory()
-        self._unmap()
+            self._unmap_own()
 
     def _unmap_directory(self) -> None:
         self.directory.release()
@@ -76,9 +77,8 @@ class GuestBuffer(ABC):
     @abstractmethod
     def _free_pages(self) -> None: ...
 
-    @abstractmethod
-    def _unmap(self) -> None:
-        """Idempotent."""
+    def _unmap_own(self) -> None:
+        """Give up the address of the guest's own pages."""
 
 
 class OwnBuffer(GuestBuffer):
@@ -95,11 +95,11 @@ class OwnBuffer(GuestBuffer):
     def _free_pages(self) -> None:
         for ref in self.refs:
             self._memory.end_access(ref)
-        self._unmap()
+        self.pixels.release()
+        self._mapping.close()
         self._memory.free(self._pages)
 
-    def _unmap(self) -> None:
-        self.pixels.release()
+    def _unmap_own(self) -> None:
         self._mapping.close()
 
 
@@ -137,12 +137,8 @@ class AllocatedBuffer(GuestBuffer):
         return True
 
     def _free_pages(self) -> None:
-        if not self._keep:
-            self._unmap()
-
-    def _unmap(self) -> None:
-        self.pixels.release()
-        if self._mapping is not None:
+        if not self._keep and self._mapping is not None:
+            self.pixels.release()
             self._mapping.close()
 
 

@@ -116,6 +116,7 @@ class SimGrantTable:
     def __init__(self, machine: MachineMemory, mapper: int) -> None:
         self._machine = machine
         self._mapper = mapper
+        self.fd = os.eventfd(0, os.EFD_CLOEXEC)
 
     def map(self, domid: int, refs: Sequence[int], *, writable: bool) -> SimGrantMapping:
         def make(file: int, pages: list[int]) -> PageMapping:
@@ -181,15 +182,19 @@ class SimGrantTable:
                 call="xengnttab_dmabuf_imp_to_refs",
                 errno=number,
             )
-        buffer.get()
-        return machine.backend.grant(domid, buffer.pages.file, pages, buffer.put)
+        granted = machine.backend.grant(domid, buffer, self._opened())
+        self._granted.append(granted)
+        return granted
 
     def share(self, domid: int, pages: int) -> SimSharedPages:
         self._machine.count_call("shares")
         return self._machine.backend.share(domid, pages)
 
     def close(self) -> None:
-        """Mappings outlive the handle, as they outlive gntdev's."""
+        """Mappings outlive the handle, as they outlive gntdev's. Idempotent."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
 
 def _no_export(message: str, number: int) -> HostError:

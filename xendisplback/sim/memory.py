@@ -31,6 +31,7 @@ class GuestMemory:
         """Whether what is allocated from now on lies in one piece, in its order."""
         self._fd = memory_file(f"sim-dom{domid}", GUEST_PAGES * PAGE)
         self._backend = backend
+        self._foreign: list[ForeignMapping] = []
         self._next_page = 0
         self._grants = Grants()
         self._random = random.Random(domid)
@@ -66,8 +67,11 @@ class GuestMemory:
         return PageMapping(self._fd, pages, writable=True)
 
     def map_granted(self, refs: Sequence[int]) -> ForeignMapping | None:
-        """Map pages that the backend granted us, writable; None if one is not granted."""
-        return self._backend.map(self.domid, refs)
+        """Map pages that the backend granted us, writable, at most until we die; None if one is not granted."""
+        mapping = self._backend.map(self.domid, refs)
+        if mapping is not None:
+            self._foreign.append(mapping)
+        return mapping
 
     def grant(self, page: int, domid: int, *, readonly: bool = False) -> int:
         """Let ``domid`` map ``page``; returns the reference."""
@@ -86,6 +90,8 @@ class GuestMemory:
     def close(self) -> None:
         """The domain is gone; what is mapped stays readable until it is unmapped."""
         self.page_in()
+        for mapping in self._foreign:
+            mapping.close()
         self._grants.end_all(self._close_file)
 
     def _close_file(self) -> None:

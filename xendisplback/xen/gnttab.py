@@ -69,6 +69,10 @@ class Gnttab:
         # Open from the start: a dma-buf must be closed even when there are no file descriptors left.
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
+    @property
+    def fd(self) -> int:
+        return self.xen.lib.xengnttab_fd(self._handle)
+
     def map(self, domid: int, refs: Sequence[int], *, writable: bool) -> Mapping:
         lib = self.xen.lib
         prot = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
