@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from tests.sim.kit import GUEST, PICTURE, SIZE, Bench
 from xendisplback.errors import HostError
 from xendisplback.sim.controller import MemoryNeeds
+from xendisplback.sim.fd_store import SimFdStore
 
 PAGES = SIZE[0] * SIZE[1] * 4 // 4096
 
@@ -57,6 +59,61 @@ def test_a_grant_must_have_the_buffers_size(bench: Bench) -> None:
         bench.table.grant(GUEST, memory.fd, PAGES)
     assert (caught.value.call, caught.value.errno) == ("xengnttab_dmabuf_imp_to_refs", errno.ENOTTY)
     memory.close()
+
+
+def test_card_memory_that_is_freed_in_use_is_told(bench: Bench) -> None:
+    memory = bench.card.dumb_memory(*SIZE, 32)
+    granted = bench.table.grant(GUEST, memory.fd, PAGES)
+    assert bench.memory.map_granted(granted.refs[:7]) is not None
+    granted.close()
+    assert bench.machine.backend.freed_in_use == 0, "the card has it still"
+    memory.close()
+    assert bench.machine.backend.freed_in_use == 7
+    bench.machine.destroy(GUEST)
+    assert bench.machine.backend.kept() == 0
+
+
+def test_grants_live_as_long_as_their_handle_is_open_anywhere(bench: Bench) -> None:
+    backend, process = bench.machine.backend, bench.machine.process
+    memory = bench.card.dumb_memory(*SIZE, 32)
+    bench.table.grant(GUEST, memory.fd, PAGES)
+    copy = os.dup(bench.table.fd)
+    bench.table.close()
+    process.end()
+    assert (backend.granted(), len(bench.machine.dmabufs)) == (PAGES, 1)
+    os.close(copy)
+    assert (backend.granted(), len(bench.machine.dmabufs)) == (0, 0)
+
+
+def test_what_a_process_leaves_open_ends_with_it(bench: Bench) -> None:
+    memory = bench.card.dumb_memory(*SIZE, 32)
+    bench.table.grant(GUEST, memory.fd, PAGES)
+    bench.table.share(GUEST, 5)
+    bench.machine.process.end()
+    assert (bench.machine.backend.granted(), len(bench.machine.dmabufs)) == (0, 0)
+
+
+def test_the_fd_store_holds_a_handle_for_the_next_process(bench: Bench) -> None:
+    backend, store = bench.machine.backend, SimFdStore(bench.machine.process)
+    memory = bench.card.dumb_memory(*SIZE, 32)
+    bench.table.grant(GUEST, memory.fd, PAGES)
+    store.keep("name", bench.table.fd)
+    last = -1
+    for _ in range(3):
+        store.daemon_ended()
+        assert backend.granted() == PAGES
+        held = store.take()
+        assert store.take() == {}
+        assert held.keys() == {"name"}
+        (last,) = held["name"]
+    # The last of these processes ends what the first began; the others left their copies open.
+    os.close(last)
+    assert backend.granted() == PAGES
+    store.drop("name")
+    assert backend.granted() == 0
+    store.daemon_ended()
+    assert store.take() == {}
+    store.close()
 
 
 def test_dumb_rows_are_as_the_card_wants_them(bench: Bench) -> None:

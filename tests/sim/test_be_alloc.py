@@ -122,6 +122,8 @@ async def test_a_hostile_guest_keeps_the_pages_until_it_dies() -> None:
         buffer.pixels[:4] = b"mine"
         await trio.testing.wait_all_tasks_blocked(0.02)
         guest.stop()
+        assert memory.kept() == PAGES, "it is not dead yet"
+        pair.host.domains[guest.memory.domid].die()
         assert memory.kept() == 0
 
 

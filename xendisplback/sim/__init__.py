@@ -3,8 +3,12 @@
 
 - ``host``            the machine: :class:`~xendisplback.sim.host.SimHost` fulfils ``xendisplback.host.Host``
 - ``store*``          XenStore: the tree, its sessions, the wire protocol on a Unix socket
-- ``memory``, ``mapping``, ``event_channels``   granted guest pages and doorbells
-- ``device``, ``card``, ``atomic``, ``crtc``    a display device with a 60 Hz vblank, and an open card on it
+- ``memory``, ``grants``, ``mapping``, ``event_channels``   a guest's pages, who may map them, and doorbells
+- ``machine``         the backend's grant table: mappings, exports, and ``backend_memory`` that guests map
+- ``kernel``, ``dmabuf``   what the backend's kernel can, and its dma-bufs
+- ``device``, ``card``, ``kms_*``, ``framebuffers``   a display device with a 60 Hz vblank, and an open card on it
+- ``controller``      what the device wants of the memory that it shows
+- ``process``, ``fd_store``   what the end of the daemon's process closes, and what systemd keeps
 - ``toolstack``, ``domain``, ``guest``, ...     what libxl and Linux's xen_drm_front do
 - ``demo``, ``bench``  the daemon on this host, for people and for figures
 

@@ -96,9 +96,9 @@ class SharedBuffer:
 class DmaBufs:
     """All dma-bufs of the machine, by the inode that their descriptors stand for. Thread-safe."""
 
-    def __init__(self) -> None:
-        self.process = Process()
-        """Who has them open."""
+    def __init__(self, process: Process | None = None) -> None:
+        """``process``: who has them open."""
+        self.process = Process() if process is None else process
         self._buffers: dict[int, SharedBuffer] = {}
         self._lock = threading.Lock()
 

@@ -77,6 +77,7 @@ class GuestBuffer(ABC):
     @abstractmethod
     def _free_pages(self) -> None: ...
 
+    @abstractmethod
     def _unmap_own(self) -> None:
         """Give up the address of the guest's own pages."""
 
@@ -140,6 +141,9 @@ class AllocatedBuffer(GuestBuffer):
         if not self._keep and self._mapping is not None:
             self.pixels.release()
             self._mapping.close()
+
+    def _unmap_own(self) -> None:
+        """It has none: what it mapped of others ends with its domain."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

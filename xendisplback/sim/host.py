@@ -22,7 +22,6 @@ from xendisplback.sim.fd_store import SimFdStore
 from xendisplback.sim.kernel import SimKernel
 from xendisplback.sim.local_store import LocalStore
 from xendisplback.sim.machine import MachineMemory, SimGrantTable
-from xendisplback.sim.process import HeldFds, SimFdStore
 from xendisplback.sim.store_core import StoreCore
 from xendisplback.sim.store_server import StoreServer
 from xendisplback.sim.store_tree import DOM0
@@ -42,9 +41,8 @@ class SimHost:
         self.devices = [DisplayDevice()] if devices is None else list(devices)
         self.kernel = SimKernel() if kernel is None else kernel
         self.memory = MachineMemory(self.kernel)
-        self.fds = HeldFds()
         self.channels = EventChannelTable()
-        self.fds = SimFdStore()
+        self.fds = SimFdStore(self.memory.process)
         self.core = StoreCore()
         self.domains: dict[int, Domain] = {}
         self._stack = AsyncExitStack()
@@ -71,8 +69,6 @@ class SimHost:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="xendisplback-sim-"))
             self._server = StoreServer(self.core, Path(directory))
             stack.callback(self.channels.close)
-            stack.callback(self.fds.close)
-            stack.callback(self.end_process)
             stack.callback(self.fds.close)
             stack.callback(self._server.stop)
             self._server.start()
@@ -135,10 +131,6 @@ class SimHost:
                 calls["commits"] += device.commits
         return Counts(**calls)
 
-    def end_process(self) -> None:
-        """The daemon's process is gone, after its service ended or died; only what the fd store has stays open."""
-        self.memory.dmabufs.process.end()
-
     def stop_store(self) -> None:
         """xenstored is killed."""
         self.server.stop()
@@ -147,10 +139,6 @@ class SimHost:
 
     def fd_store(self) -> SimFdStore:
         return self.fds
-
-    def fd_store(self) -> SimFdStore:
-        """Each is a new process's."""
-        return SimFdStore(self.fds)
 
     def domain_facts(self) -> DomainFacts:
         return DomainFacts(self.kernel.pv, self.kernel.direct_mapped)

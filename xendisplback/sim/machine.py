@@ -16,6 +16,7 @@ from xendisplback.sim.dmabuf import BufferPages, DmaBufs, SimExport
 from xendisplback.sim.kernel import SimKernel
 from xendisplback.sim.mapping import PAGE, PageMapping
 from xendisplback.sim.memory import GuestMemory
+from xendisplback.sim.process import OpenFile, Process
 
 
 class SimGrantMapping:
@@ -48,7 +49,9 @@ class SimGrantMapping:
 class MachineMemory:
     def __init__(self, kernel: SimKernel | None = None) -> None:
         self.kernel = SimKernel() if kernel is None else kernel
-        self.dmabufs = DmaBufs()
+        self.process = Process()
+        """The daemon's."""
+        self.dmabufs = DmaBufs(self.process)
         self.backend = BackendMemory()
         self._domains: dict[int, GuestMemory] = {}
         self._mapped: Counter[int] = Counter()
@@ -116,7 +119,18 @@ class SimGrantTable:
     def __init__(self, machine: MachineMemory, mapper: int) -> None:
         self._machine = machine
         self._mapper = mapper
-        self.fd = os.eventfd(0, os.EFD_CLOEXEC)
+        self._file: OpenFile | None = None
+        self._granted: list[SimGrantedPages] = []
+
+    @property
+    def fd(self) -> int:
+        return self._opened().fd
+
+    def _opened(self) -> OpenFile:
+        if self._file is None:
+            self._file = OpenFile()
+            self._machine.process.opened(self._file.close)
+        return self._file
 
     def map(self, domid: int, refs: Sequence[int], *, writable: bool) -> SimGrantMapping:
         def make(file: int, pages: list[int]) -> PageMapping:
@@ -188,13 +202,14 @@ class SimGrantTable:
 
     def share(self, domid: int, pages: int) -> SimSharedPages:
         self._machine.count_call("shares")
-        return self._machine.backend.share(domid, pages)
+        shared = self._machine.backend.share(domid, pages)
+        self._machine.process.opened(shared.close)
+        return shared
 
     def close(self) -> None:
-        """Mappings outlive the handle, as they outlive gntdev's. Idempotent."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        """Mappings outlive the handle, as they outlive gntdev's; while pages are granted it stays open."""
+        if self._file is not None and not any(granted.open for granted in self._granted):
+            self._file.close()
 
 
 def _no_export(message: str, number: int) -> HostError:
