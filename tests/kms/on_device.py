@@ -41,6 +41,7 @@ from xendisplback.scanout.assign import assign_crtcs, primary_planes
 XR24 = int.from_bytes(b"XR24", "little")
 PRIME_HANDLE_TO_FD = 0xC00C642D  # DRM_IOWR(0x2d, struct drm_prime_handle)
 SUBMIT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+Hold = Callable[["Screen", int], None]
 
 
 def pattern(width: int, height: int, seed: int) -> Iterator[bytes]:
@@ -113,9 +114,9 @@ class Screen:
             framebuffer.close()
 
 
-def draw(framebuffer: host.DumbFramebuffer, seed: int) -> None:
-    for y, row in enumerate(pattern(framebuffer.width, framebuffer.height, seed)):
-        ctypes.memmove(framebuffer.address + y * framebuffer.pitch, row, len(row))
+def draw(memory: host.DumbFramebuffer | host.CardMemory, mode: Mode, seed: int) -> None:
+    for y, row in enumerate(pattern(mode.hdisplay, mode.vdisplay, seed)):
+        ctypes.memmove(memory.address + y * memory.pitch, row, len(row))
 
 
 def modeset(screen: Screen, blob: host.Blob, framebuffer: host.Framebuffer) -> AtomicReq:
@@ -157,8 +158,8 @@ def light(card: host.Card, seed: int, report: Report) -> list[Screen]:
         zeroed = all(not any(ctypes.string_at(fb.address, fb.size)) for fb in backs)
         report.check(f"{connector.name} dumb buffers are zeroed", zeroed)
         screen = Screen(card, connector, crtc, planes[crtc.id], mode, backs, [])
-        draw(backs[0], seed + len(screens))
-        draw(backs[1], seed + len(screens))
+        draw(backs[0], mode, seed + len(screens))
+        draw(backs[1], mode, seed + len(screens))
         blob = card.mode_blob(mode)
         request = modeset(screen, blob, backs[0])
         report.check(f"{connector.name} {mode} TEST_ONLY", request.test(allow_modeset=True))
@@ -277,6 +278,44 @@ def check_import(card: Card, reader: Reader, screen: Screen, report: Report) -> 
     buffer.close()
 
 
+def dmabufs() -> str:
+    """What there is in the kernel: ``Total 2 objects, 6144000 bytes``."""
+    return Path("/sys/kernel/debug/dma_buf/bufinfo").read_text().strip().rpartition("\n")[2]
+
+
+def check_card_memory(screen: Screen, reader: Reader, report: Report, hold: Hold) -> None:
+    """A dumb buffer as a dma-buf, imported into its own device."""
+    card, mode = screen.card, screen.mode
+    if not card.can_import:
+        report.refused(
+            "card memory without PRIME is refused",
+            lambda: card.dumb_memory(mode.hdisplay, mode.vdisplay, 32),
+            "exports no dma-buf",
+        )
+        return
+    before = dmabufs()
+    memory = card.dumb_memory(mode.hdisplay, mode.vdisplay, 32)
+    report.check("card memory is zeroed", not any(ctypes.string_at(memory.address, memory.size)))
+    report.check("its dma-buf has its size", os.lseek(memory.fd, 0, os.SEEK_END) == memory.size)
+    draw(memory, mode, 50)
+    geometry = Geometry(mode.hdisplay, mode.vdisplay, memory.pitch, 0, XR24)
+    first, second = (card.import_framebuffer(memory.fd, geometry) for _ in range(2))
+    first.close()
+    shown = card.atomic()
+    shown.add(screen.plane, {"FB_ID": second.id})
+    shown.commit()
+    memory.close()
+    report.check(
+        "card memory is shown, though closed", reader.value(screen.plane.id, "FB_ID") == second.id
+    )
+    hold(screen, 50)
+    back = card.atomic()
+    back.add(screen.plane, {"FB_ID": screen.framebuffers[0].id})
+    back.commit()
+    second.close()
+    report.check("no dma-buf of it is left", dmabufs() == before, f"{before}, then {dmabufs()}")
+
+
 def check_leaving_on_screen(screen: Screen, reader: Reader, report: Report) -> None:
     extra = screen.card.dumb_framebuffer(screen.mode.hdisplay, screen.mode.vdisplay, XR24)
     assert isinstance(extra, DumbFramebuffer)
@@ -322,7 +361,7 @@ def previous_program(path: str, seed: int) -> Generator[tuple[int, int], None, N
         os.waitpid(pid, 0)
 
 
-def check_restore(path: str, reader: Reader, report: Report, hold: Callable[..., None]) -> None:
+def check_restore(path: str, reader: Reader, report: Report, hold: Hold) -> None:
     with previous_program(path, 100) as (pid, framebuffer):
         card = Card(path)
         screens = light(card, 200, report)
@@ -425,6 +464,7 @@ def main() -> int:
         hold(screen, 1 + index)
     check_refusals(card, screens[0], report)
     check_import(card, reader, screens[0], report)
+    check_card_memory(screens[0], reader, report, hold)
     check_leaving_on_screen(screens[0], reader, report)
     check_buffers_come_and_go(card, report)
     for screen in screens:
