@@ -52,10 +52,13 @@ def test_png(tmp_path: Path) -> None:
     assert read_png(tmp_path / "x.png") == (2, 1, [b"\x03\x02\x01\x06\x05\x04"])
 
 
-def test_demo_shows_what_its_guests_draw(tmp_path: Path) -> None:
+def test_demo_shows_what_its_guests_draw(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     lines: list[str] = []
     assert run_demo(1.0, tmp_path / "out", lines.append) == 0, "\n".join(lines)
     text = "\n".join(lines)
+    logged = capfd.readouterr().err
+    assert "800x600@60, XR24, zero copy" in logged
+    assert "1024x768@60, RG16, by copy" in logged
     assert text.count("equals what the guest drew") == 2
     for name, size in (("HDMI-A-1", (800, 600)), ("HDMI-A-2", (1024, 768))):
         assert f"{name}:" in text

@@ -18,8 +18,8 @@ class Stages:
 
     answer: float
     """From the request to its response, which the guest's commit waits for."""
-    copy: float
-    """From the request to the commit: the copy is in it."""
+    commit: float
+    """From the request to the commit: a copy, if there is one, is in it."""
     vblank: float
     """From the commit to the vblank that shows it: up to 16.7 at 60 Hz, and nothing of ours."""
     event: float
@@ -27,7 +27,7 @@ class Stages:
 
     def __str__(self) -> str:
         return (
-            f"answer {self.answer:.2f} ms, copy+commit {self.copy:.2f} ms,"
+            f"answer {self.answer:.2f} ms, commit {self.commit:.2f} ms,"
             f" wait for vblank {self.vblank:.1f} ms, event {self.event:.2f} ms"
         )
 
