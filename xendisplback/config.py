@@ -84,12 +84,10 @@ def load_config(path: Path | None) -> Config:
 def _check_tables(untyped: dict[str, object], path: Path) -> None:
     _check_keys(Config, untyped, "", path)
     _check_keys(BackendAllocation, untyped.get("be-alloc"), " in [be-alloc]", path)
-    match untyped.get("card"):
-        case dict() as cards:
-            for selector, settings in cast("dict[str, object]", cards).items():
-                _check_keys(CardSettings, settings, f' in [card."{selector}"]', path)
-        case _:
-            pass
+    cards = untyped.get("card")
+    if isinstance(cards, dict):
+        for selector, settings in cast("dict[str, object]", cards).items():
+            _check_keys(CardSettings, settings, f' in [card."{selector}"]', path)
 
 
 def _check_keys(table: type[msgspec.Struct], untyped: object, where: str, path: Path) -> None:

@@ -27,7 +27,7 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
 
 def test_the_example_documents_every_key_with_its_default() -> None:
     keys = re.sub(r"^#(?=[a-z-]+ =|\[be-alloc\])", "", EXAMPLE.read_text(), flags=re.M)
-    documented = {"card": {}, **tomllib.loads(keys)}
+    documented: dict[str, object] = {"card": {}, **tomllib.loads(keys)}
     assert documented == msgspec.to_builtins(Config())
 
 

@@ -35,9 +35,8 @@ class BufferMemory(FrameMemory, Protocol):
 class GuestMemory:
     """Pages that the guest granted: exported, or mapped for the CPU, or both, when it is first needed."""
 
-    steps: Final = (*EXPORTS, Step.COPY)
-
     def __init__(self, grants: DomainGrants, refs: Sequence[int], shape: Hashable) -> None:
+        self.steps: Sequence[Step] = (*EXPORTS, Step.COPY)
         self.shape = shape
         self.pages = len(refs)
         self._grants = grants
@@ -90,7 +89,7 @@ class GrantedMemory:
     ) -> None:
         """``memory`` None: only the CPU reaches it, at ``address``. ``close``: what :meth:`close` does."""
         self.shape = shape
-        self.steps = (Step.COPY,) if memory is None else (Step.CARD, Step.COPY)
+        self.steps: Sequence[Step] = (Step.COPY,) if memory is None else (Step.CARD, Step.COPY)
         self.refs = granted.refs
         self.pages = len(granted.refs)
         self._memory = memory

@@ -117,9 +117,7 @@ class RequestHandler:
         if request.flags & REQ_ALLOC:
             memory: BufferMemory = await self._allocate(request, output)
         else:
-            refs = await self._read_directory(request.gref_directory, pages)
-            memory = GuestMemory(self._grants, refs, request.shape)
-            await self._hold(memory, output)
+            memory = await self._hold(request, pages, output)
         self._buffers.add(request, memory)
 
     async def _allocate(self, request: DbufCreate, output: Output | None) -> GrantedMemory:
@@ -132,14 +130,16 @@ class RequestHandler:
             raise
         return memory
 
-    async def _hold(self, memory: GuestMemory, output: Output | None) -> None:
+    async def _hold(self, request: DbufCreate, pages: int, output: Output | None) -> GuestMemory:
         """Map or export the guest's pages: from the response on it counts on it that we have them.
 
         ``output``: where they will likely be shown, for the way that they will then take.
         """
+        refs = await self._read_directory(request.gref_directory, pages)
+        memory = GuestMemory(self._grants, refs, request.shape)
         if output is None:
             await memory.address()
-            return
+            return memory
         climb = self._ladder(output).climb(memory.steps, memory.shape)
         while climb.step is not Step.COPY:
             try:
@@ -147,8 +147,9 @@ class RequestHandler:
             except HostError as error:
                 climb.refuse(error)
             else:
-                return
+                return memory
         await memory.address()
+        return memory
 
     def _ladder(self, output: Output) -> Ladder:
         return self._ladders.setdefault(output.facts, Ladder(output.facts))
