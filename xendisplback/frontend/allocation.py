@@ -151,8 +151,7 @@ class Allocator:
         try:
             memory = _dumb_memory(card, create)
             try:
-                pool = self._pool(domid)
-                granted = pool.table.grant(domid, memory.fd, pages)
+                granted = self._grant(domid, memory, pages)
             except BaseException:
                 memory.close()
                 raise
@@ -161,19 +160,26 @@ class Allocator:
             raise
         piece = _Piece(card, create.shape, memory, granted)
         with self._lock:
-            pool.pieces.append(piece)
+            self._pools[domid].pieces.append(piece)
         return piece
 
-    def _pool(self, domid: int) -> _Pool:
+    def _grant(self, domid: int, memory: CardMemory, pages: int) -> GrantedPages:
         # A domain allocates one buffer at a time: its connection's requests share one lock.
         with self._lock:
             pool = self._pools.get(domid)
-        if pool is None:
-            pool = _Pool(self._host.grant_table())
-            self._fd_store.keep(_name(domid), pool.table.fd)
-            with self._lock:
-                self._pools[domid] = pool
-        return pool
+        if pool is not None:
+            return pool.table.grant(domid, memory.fd, pages)
+        table = self._host.grant_table()
+        try:
+            granted = table.grant(domid, memory.fd, pages)
+        except BaseException:
+            table.close()
+            raise
+        # Before the guest learns the references.
+        self._fd_store.keep(_name(domid), table.fd)
+        with self._lock:
+            self._pools[domid] = _Pool(table)
+        return granted
 
     def _take(self, domid: int, pages: int) -> None:
         settings = self._settings

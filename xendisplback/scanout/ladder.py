@@ -214,15 +214,15 @@ class Ladder:
             meaning = 'zero-copy = "never"'
         elif not facts.can_import:
             meaning, call = f"{facts.driver} imports no dma-bufs", "drmGetCap"
-        elif facts.scans_first_address and facts.direct_mapped and step in EXPORTS:
-            # Only a WC or coherent export is contiguous in the addresses that an IOMMU sees.
-            if not facts.iommu:
+        elif facts.scans_first_address and step in EXPORTS:
+            if facts.direct_mapped and not facts.iommu:
                 meaning = (
                     f"{facts.driver} would show wrong memory without an error: it scans on from the first"
                     " address, and guests' pages are not contiguous in machine memory (iommu = true says"
                     " that an IOMMU maps them)"
                 )
             elif step is Step.PLAIN:
+                # Only a WC or coherent export is contiguous in the addresses that an IOMMU sees.
                 meaning = f"{facts.driver} scans on from the first address: only contiguous exports"
         return None if meaning is None else Refusal(step, call, None, meaning)
 
