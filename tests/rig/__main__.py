@@ -15,14 +15,13 @@ from typing import NoReturn
 
 from tests.rig.cache import cache_directory, progress
 from tests.rig.dom0_link import RigError
-from tests.rig.dom0_root import images
+from tests.rig.machines import MACHINES
+from tests.rig.machines.kind import MachineKind
 from tests.rig.qemu import Machine
 from tests.rig.rig import Rig
 from tests.rig.scenario import Scenario, run
 from tests.rig.scenarios import in_order
 from tests.rig.shell import shell
-
-FAILED_PREPARATION = 2
 
 
 def _end(_number: int, _frame: FrameType | None) -> NoReturn:
@@ -33,44 +32,70 @@ def _end(_number: int, _frame: FrameType | None) -> NoReturn:
 def main() -> int:
     arguments = _parser().parse_args()
     signal.signal(signal.SIGTERM, _end)
+    kinds = [MACHINES[arguments.machine]] if arguments.machine else list(MACHINES.values())
     if arguments.list:
-        for item in in_order():
-            print(f"{item.name:24} {item.shows}")
+        _list(kinds)
         return 0
     if os.geteuid() != 0:
         sys.exit("rig: needs root, to build dom0's root file system (mmdebstrap, chroot)")
-    chosen = _choose(arguments.only)
-    built = images()
+    chosen = _choose(kinds, arguments.only)
     directory = _run_directory()
     if arguments.shell:
-        return shell(built, directory)
-    return _run_all(chosen, Machine(built, directory), keep=arguments.keep)
-
-
-def _run_all(chosen: list[Scenario], machine: Machine, *, keep: bool) -> int:
-    started = time.monotonic()
-    with machine:
-        rig = Rig(machine)
-        try:
-            rig.boot()
-        except RigError as error:
-            progress(f"dom0 did not start: {error}\n{rig.evidence()}")
-            return FAILED_PREPARATION
-        failed = [item.name for item in chosen if not run(item, rig)]
-        if keep:
-            input(f"rig: still running; sockets in {machine.directory}; Enter ends it ")
-    progress(f"{time.monotonic() - started:.0f} s; logs and last pictures in {machine.directory}")
+        return shell(kinds[0], kinds[0].build(), directory)
+    failed: list[str] = []
+    for kind, scenarios in chosen.items():
+        failed += _run(kind, scenarios, directory, keep=arguments.keep)
     if failed:
         print(f"failed: {' '.join(failed)}")
-    print(f"{len(chosen) - len(failed)} passed, {len(failed)} failed")
+    total = sum(map(len, chosen.values()))
+    print(f"{total - len(failed)} passed, {len(failed)} failed")
     return 1 if failed else 0
 
 
-def _choose(names: list[str] | None) -> list[Scenario]:
-    known = {item.name: item for item in in_order()}
+def _run(kind: MachineKind, scenarios: list[Scenario], directory: Path, *, keep: bool) -> list[str]:
+    """Boots the machine once and runs them all; those that failed, as "arm64/name"."""
+    images = kind.build()
+    own = directory / kind.name
+    own.mkdir()
+    started = time.monotonic()
+    with Machine(kind, images, own) as machine:
+        rig = Rig(machine)
+        failed = _run_all(scenarios, rig)
+        if keep:
+            input(f"rig: still running; sockets in {own}; Enter ends it ")
+    seconds = time.monotonic() - started
+    counts = f"{len(scenarios) - len(failed)} passed, {len(failed)} failed"
+    progress(f"{kind.name}: {counts}, {seconds:.0f} s; logs and last pictures in {own}")
+    return [f"{kind.name}/{item.name}" for item in failed]
+
+
+def _run_all(scenarios: list[Scenario], rig: Rig) -> list[Scenario]:
+    """Those that failed: all of them on a machine that doesn't start."""
+    try:
+        rig.boot()
+    except RigError as error:
+        progress(f"dom0 did not start: {error}\n{rig.evidence()}")
+        return scenarios
+    return [item for item in scenarios if not run(item, rig)]
+
+
+def _list(kinds: list[MachineKind]) -> None:
+    for kind in kinds:
+        print(f"{kind.name}:")
+        for item in in_order(kind.name):
+            print(f"  {item.name:24} {item.shows}")
+
+
+def _choose(kinds: list[MachineKind], names: list[str] | None) -> dict[MachineKind, list[Scenario]]:
+    """The machines that have something to run, and what."""
+    known = {item.name for kind in kinds for item in in_order(kind.name)}
     if unknown := [name for name in names or [] if name not in known]:
         sys.exit(f"rig: no scenario {', '.join(unknown)}; --list names them")
-    return [item for item in in_order() if names is None or item.name in names]
+    chosen = {
+        kind: [item for item in in_order(kind.name) if names is None or item.name in names]
+        for kind in kinds
+    }
+    return {kind: scenarios for kind, scenarios in chosen.items() if scenarios}
 
 
 def _run_directory() -> Path:
@@ -91,10 +116,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="python3 -m tests.rig",
         description="Real Xen, real guests and a real KMS driver inside QEMU; checks each pixel.",
     )
+    parser.add_argument("--machine", choices=list(MACHINES), help="this one alone (both)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="run these scenarios alone")
     parser.add_argument("--list", action="store_true", help="name the scenarios and end")
     parser.add_argument(
-        "--shell", action="store_true", help="dom0's console, with a guest that draws"
+        "--shell",
+        action="store_true",
+        help="dom0's console, with a guest that draws (x86_64 unless --machine says another)",
     )
     parser.add_argument(
         "--keep", action="store_true", help="leave the machine running until Enter is pressed"

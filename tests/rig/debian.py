@@ -45,19 +45,18 @@ def environment(**more: str) -> dict[str, str]:
 
 def source_lines() -> list[str]:
     """The machine's Debian sources as one-line entries for :data:`RELEASE`."""
-    here = _codename()
-    lines: list[str] = []
-    for path in [SOURCES / "sources.list", *sorted((SOURCES / "sources.list.d").glob("*"))]:
-        if not path.is_file() or path.suffix not in (".list", ".sources"):
-            continue
-        entries = _deb822(path) if path.suffix == ".sources" else _one_line(path)
-        for uri, suite, components in entries:
-            if suite == here or suite.startswith(f"{here}-"):
-                suite = RELEASE + suite.removeprefix(here)
-                lines.append(f"deb [signed-by={KEYRING}] {uri} {suite} {components}")
-    if not lines:
-        raise SystemExit(f"rig: no Debian source for {here} in {SOURCES}")
-    return lines
+    return [
+        f"deb [signed-by={KEYRING}] {uri} {RELEASE}{update} {components}"
+        for uri, update, components in _sources()
+    ]
+
+
+def mirror() -> str:
+    """Where the machine gets the release itself from; other suites are there too."""
+    for uri, update, _ in _sources():
+        if not update:
+            return uri
+    raise SystemExit(f"rig: no Debian source but for updates in {SOURCES}")
 
 
 def apt_options() -> list[str]:
@@ -70,6 +69,22 @@ def versions(packages: list[str]) -> str:
     """The candidate version of each package, as text for a cache key."""
     policy = command("apt-cache", "policy", *packages, timeout=120).splitlines()
     return "\n".join(line for line in policy if not line.startswith(" ") or "Candidate:" in line)
+
+
+def _sources() -> list[tuple[str, str, str]]:
+    """(URI, "" or "-security" and the like, components) of the machine's own release."""
+    here = _codename()
+    found: list[tuple[str, str, str]] = []
+    for path in [SOURCES / "sources.list", *sorted((SOURCES / "sources.list.d").glob("*"))]:
+        if not path.is_file() or path.suffix not in (".list", ".sources"):
+            continue
+        entries = _deb822(path) if path.suffix == ".sources" else _one_line(path)
+        for uri, suite, components in entries:
+            if suite == here or suite.startswith(f"{here}-"):
+                found.append((uri, suite.removeprefix(here), components))
+    if not found:
+        raise SystemExit(f"rig: no Debian source for {here} in {SOURCES}")
+    return found
 
 
 def _codename() -> str:

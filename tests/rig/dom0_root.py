@@ -6,15 +6,12 @@ Two cached items: the root (by package versions) and the disk image (by the chec
 
 from __future__ import annotations
 
-import gzip
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
-from tests.rig import debian, initramfs
-from tests.rig.cache import CHECKOUT, HERE, cached
+from tests.rig import debian
+from tests.rig.cache import CHECKOUT, HERE, cache_directory, cached
 from tests.rig.debian import command
-from tests.rig.wheels import wheels
 
 # Documentation and drivers of hardware that QEMU doesn't have: half of the root's size.
 LEFT_OUT = [
@@ -36,55 +33,32 @@ INSTALLED_FILES = ["pyproject.toml", "setup.py", "README.md"]
 MARGIN_MIB = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Images:
-    """What QEMU is started with; the disk is a cached item, so it must be used as a snapshot."""
-
-    xen: Path
-    kernel: Path
-    initrd: Path
-    disk: Path
-
-
-def images() -> Images:
-    root = base_root()
-    boot = boot_files(root)
-    return Images(boot / "xen", boot / "vmlinuz", boot / "dom0.cpio.gz", disk_image(root, boot))
-
-
-def base_root() -> Path:
-    packages = (HERE / "dom0" / "packages.txt").read_text().split()
+def base_root(machine: str, architecture: str) -> Path:
+    """``architecture`` as Debian calls it; another than the host's is configured under emulation."""
+    packages = [
+        package
+        for name in ("packages.txt", f"packages.{machine}.txt")
+        for package in (HERE / "dom0" / name).read_text().split()
+    ]
     sources = debian.source_lines()
     options = [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
     options += [f"--aptopt={line}" for line in debian.apt_options()]
-
-    options += ["--variant=minbase", "--architectures=amd64", f"--include={','.join(packages)}"]
+    options += ["--variant=minbase", f"--architectures={architecture}"]
+    options += [f"--include={','.join(packages)}"]
 
     def build(path: Path) -> None:
         # INITRD: the rig makes its own initramfs.
         target = [*options, debian.RELEASE, str(path), *sources]
         command("mmdebstrap", "--quiet", *target, timeout=1800, INITRD="No")
 
-    what = "dom0's root file system from Debian packages (1-5 min)"
-    return cached("dom0-root", [debian.versions(packages), *options], what, build)
+    what = f"{machine}: dom0's root file system from Debian packages (1-5 min)"
+    return cached(f"{machine}-root", [debian.versions(packages), *options], what, build)
 
 
-def boot_files(root: Path) -> Path:
-    def build(path: Path) -> None:
-        path.mkdir()
-        (path / "xen").write_bytes(gzip.decompress((root / "boot/xen-4.17-amd64.gz").read_bytes()))
-        shutil.copy(root / f"boot/vmlinuz-{initramfs.kernel_version(root)}", path / "vmlinuz")
-        initramfs.write_dom0(root, path / "dom0.cpio.gz")
-        initramfs.write_guest(root, path / "guest.cpio.gz")
-
-    own = [HERE / "dom0" / "init", *_files(HERE / "guest"), HERE / "cpio.py", HERE / "initramfs.py"]
-    return cached("boot", [root.name, *own], "initramfs of dom0 and guest", build)
-
-
-def disk_image(root: Path, boot: Path) -> Path:
-    packages = wheels("x86_64")
+def disk_image(machine: str, root: Path, packages: Path, added: dict[str, Path]) -> Path:
+    """``packages``: wheels for pip; ``added``: cached items by their paths in dom0, without the first "/"."""
     source = [CHECKOUT / name for name in INSTALLED_FILES]
-    source += [file for name in INSTALLED for file in _files(CHECKOUT / name)]
+    source += [file for name in INSTALLED for file in files(CHECKOUT / name)]
 
     def build(path: Path) -> None:
         work = path.with_suffix(".root")
@@ -93,17 +67,19 @@ def disk_image(root: Path, boot: Path) -> Path:
         command("cp", "-a", "--reflink=auto", root, work, timeout=300)
         _configure(work)
         _install(work, packages, source)
-        shutil.copy(boot / "vmlinuz", work / "root/guest-vmlinuz")
-        shutil.copy(boot / "guest.cpio.gz", work / "root/guest.cpio.gz")
+        for target, item in added.items():
+            shutil.copy(item, work / target)
         used = int(command("du", "-sm", work, timeout=120).split()[0])
         image = f"{used + used // 8 + MARGIN_MIB}M"
         command("mkfs.ext4", "-q", "-d", work, path, image, timeout=600)
         shutil.rmtree(work)
 
-    parts: list[str | Path] = [root.name, boot.name, packages.name]
+    parts: list[str | Path] = [root.name, packages.name]
+    parts += [f"{to} {item.relative_to(cache_directory())}" for to, item in added.items()]
     parts += [str(file.relative_to(CHECKOUT)) for file in source]
-    parts += [*source, *_files(HERE / "dom0"), Path(__file__)]
-    return cached("dom0-disk", parts, "disk image: the project installed in dom0's root", build)
+    parts += [*source, *files(HERE / "dom0"), Path(__file__)]
+    what = f"{machine}: disk image, the project installed in dom0's root"
+    return cached(f"{machine}-disk", parts, what, build)
 
 
 def _install(root: Path, packages: Path, source: list[Path]) -> None:
@@ -157,7 +133,7 @@ def _configure(root: Path) -> None:
     command("systemctl", f"--root={root}", "enable", "rig-agent.service", timeout=60)
 
 
-def _files(directory: Path) -> list[Path]:
+def files(directory: Path) -> list[Path]:
     return sorted(
         path
         for path in directory.rglob("*")

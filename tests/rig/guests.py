@@ -8,17 +8,18 @@ import time
 from dataclasses import dataclass
 
 from tests.rig.dom0_link import Dom0, RigError
+from tests.rig.machines.kind import GuestKind
 
 # libxl gives a backend 10 s; the rest is building a domain under TCG.
 CREATE_SECONDS = 60.0
 START_SECONDS = 120.0
 CONFIG = """\
 name = "{name}"
-type = "pv"
+type = "{kind.type}"
 kernel = "/root/guest-vmlinuz"
 ramdisk = "/root/guest.cpio.gz"
-extra = "console=hvc0 quiet panic=1"
-memory = 192
+extra = "{kind.extra}"
+memory = {kind.memory}
 on_crash = "destroy"
 vdispl = [ '{vdispl}' ]
 """
@@ -59,8 +60,9 @@ def vdispl(connectors: str) -> str:
 class Guest:
     """One domain by name; its domid changes with each :meth:`create`."""
 
-    def __init__(self, dom0: Dom0, name: str, connectors: str) -> None:
+    def __init__(self, dom0: Dom0, kind: GuestKind, name: str, connectors: str) -> None:
         self.name = name
+        self._kind = kind
         self.connectors = connectors
         self._dom0 = dom0
         self.domid: int | None = None
@@ -71,7 +73,7 @@ class Guest:
         Raises: RigError: what xl said.
         """
         path = f"/root/{self.name}.cfg"
-        text = CONFIG.format(name=self.name, vdispl=vdispl(self.connectors))
+        text = CONFIG.format(name=self.name, kind=self._kind, vdispl=vdispl(self.connectors))
         self._dom0.put(path, text.encode())
         self.domid = None
         started = time.monotonic()

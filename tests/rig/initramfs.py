@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The two initial RAM disks, both made of files of dom0's root: Debian's kernel, busybox and modetest.
+"""The initial RAM disks, made of files of dom0's root: modules of Debian's kernel, busybox and modetest.
 
 dom0's loads the disk's driver and hands over to systemd. The guest's is all the guest has: the modules of
-``xen_drm_front``, modetest, and our drawing program (guest/draw.c), which serves its console.
+``xen_drm_front`` where it is one, modetest, and our drawing program (guest/draw.c), which serves its console.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from tests.rig.cpio import Cpio
 from tests.rig.debian import command
 
 DOM0_MODULES = ["virtio_pci", "virtio_blk", "crc32c_generic", "ext4"]
-GUEST_MODULES = ["drm_xen_front"]
 APPLETS = [
     "sh",
     "mount",
@@ -40,14 +39,15 @@ def write_dom0(root: Path, path: Path) -> None:
     archive.write(path)
 
 
-def write_guest(root: Path, path: Path) -> None:
-    archive = _base(root, GUEST_MODULES)
+def write_guest(root: Path, path: Path, compiler: str, modules: list[str]) -> None:
+    """``compiler`` makes programs for the guest; ``modules`` is empty for a kernel with all built in."""
+    archive = _base(root, modules)
     archive.copy(HERE / "guest" / "init", "init")
     archive.copy(HERE / "guest" / "poweroff", "sbin/poweroff")
     _add_program(archive, root, "/usr/bin/modetest")
     draw = path.with_suffix(".draw")
     flags = ["-static", "-O2", "-Wall", "-Wextra", "-Werror"]
-    command("gcc", *flags, "-o", draw, *(HERE / "guest").glob("*.c"), timeout=120)
+    command(compiler, *flags, "-o", draw, *(HERE / "guest").glob("*.c"), timeout=120)
     archive.copy(draw, "bin/draw")
     draw.unlink()
     archive.write(path)
@@ -63,7 +63,8 @@ def _base(root: Path, modules: list[str]) -> Cpio:
     for applet in APPLETS:
         archive.link(f"bin/{applet}", "busybox")
     archive.link("sbin/modprobe", "../bin/busybox")
-    _add_modules(archive, root, modules)
+    if modules:
+        _add_modules(archive, root, modules)
     return archive
 
 

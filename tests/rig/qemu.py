@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The machine: QEMU with Xen, dom0's disk as a snapshot, a virtio-gpu with two heads, the agent's port.
+"""The running machine: QEMU with Xen, dom0's disk as a snapshot, the agent's port, and its screens.
 
-Every virtio device has ``iommu_platform=on``: a PV dom0's "physical" addresses are not the machine's, and
+Every virtio device has ``iommu_platform=on``: dom0's "physical" addresses need not be the machine's, and
 only with it does the driver use DMA addresses (without it the screen stays black).
 """
 
@@ -15,50 +15,47 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from tests.rig.dom0_root import Images
+from tests.rig.machines.kind import VIRTIO, Images, MachineKind
 from tests.rig.vnc import connect_monitor
 
-HEADS = 2
 FIRST_SIZE = (1280, 800)
 START_SECONDS = 20.0
 
 
-def command_line(images: Images, directory: Path, *, interactive: bool) -> list[str]:
+def command_line(
+    kind: MachineKind, images: Images, directory: Path, *, interactive: bool
+) -> list[str]:
     """Sockets and the console's log in ``directory``; ``interactive`` puts the console on the terminal."""
-    xen = "console=com1 com1=115200,8n1 dom0_mem=1280M dom0_max_vcpus=2 noreboot loglvl=info guest_loglvl=info"
-    linux = "console=hvc0 root=/dev/vda rw quiet systemd.show_status=0 net.ifnames=0"
-    virtio = "disable-legacy=on,iommu_platform=on"
     console = "mon:stdio" if interactive else f"file:{directory / 'console.log'}"
     arguments = [
-        *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-smp", "2", "-m", "2560"),
-        # With SMAP dom0 crashes under TCG; with XSAVE (AVX) its programs now and then do ("corrupted
-        # double-linked list" in xl, jumps to nowhere in systemctl).
-        *("-cpu", "max,-smap,-smep,-pcid,-xsave,-avx,-avx2", "-nodefaults", "-no-reboot"),
-        *("-kernel", str(images.xen), "-append", xen),
-        *("-initrd", f"{images.kernel} {linux},{images.initrd}"),
+        *kind.hardware(images),
+        *("-nodefaults", "-no-reboot"),
         *("-drive", f"file={images.disk},format=raw,if=none,id=d0,snapshot=on"),
-        *("-device", f"virtio-blk-pci,drive=d0,{virtio}"),
-        *("-device", f"virtio-gpu-pci,id=gpu,max_outputs={HEADS},{virtio}"),
-        *("-device", f"virtio-serial-pci,{virtio}"),
+        *("-device", f"virtio-blk-pci,drive=d0,{VIRTIO}"),
+        *("-device", f"virtio-serial-pci,{VIRTIO}"),
         *("-chardev", f"socket,id=agent,path={directory / 'agent'},server=on,wait=off"),
         *("-device", "virtserialport,chardev=agent,name=xendisplback.rig"),
         *("-qmp", f"unix:{directory / 'qmp'},server=on,wait=off"),
         *("-serial", console),
     ]
-    for head in range(HEADS):
-        # A VNC server for each head: how a person sees it, and how the monitor is "plugged in".
-        arguments += ["-vnc", f"unix:{directory / f'vnc{head}'},display=gpu,head={head}"]
+    for number, screen in enumerate(kind.screens):
+        # A VNC server for each: how a person sees it, and how a monitor is "plugged in".
+        shows = f"display={screen.device},head={screen.head}"
+        arguments += ["-vnc", f"unix:{directory / f'vnc{number}'},{shows}"]
     return arguments
 
 
 class Machine:
     """A running QEMU. Leaving the context ends it."""
 
-    def __init__(self, images: Images, directory: Path, *, interactive: bool = False) -> None:
+    def __init__(
+        self, kind: MachineKind, images: Images, directory: Path, *, interactive: bool = False
+    ) -> None:
+        self.kind = kind
         self.directory = directory
         self._log: IO[bytes] = (directory / "qemu.log").open("wb")
         self._process = subprocess.Popen(
-            command_line(images, directory, interactive=interactive),
+            command_line(kind, images, directory, interactive=interactive),
             stdin=None if interactive else subprocess.DEVNULL,
             stdout=None if interactive else self._log,
             stderr=self._log,
@@ -67,8 +64,9 @@ class Machine:
 
     def __enter__(self) -> Machine:
         self._qmp = Qmp(self._connect("qmp"))
-        for head in range(HEADS):
-            connect_monitor(self._connect(f"vnc{head}"), *FIRST_SIZE)
+        for number, screen in enumerate(self.kind.screens):
+            if screen.plugged_by_vnc:
+                connect_monitor(self._connect(f"vnc{number}"), *FIRST_SIZE)
         return self
 
     def __exit__(
@@ -92,11 +90,12 @@ class Machine:
     def agent_socket(self) -> socket.socket:
         return self._connect("agent")
 
-    def screendump(self, head: int) -> bytes:
-        """The head's picture as a binary PPM."""
+    def screendump(self, number: int) -> bytes:
+        """The screen's picture as a binary PPM."""
         assert self._qmp is not None
-        path = self.directory / f"head{head}.ppm"
-        self._qmp.execute("screendump", filename=str(path), device="gpu", head=head)
+        path = self.directory / f"screen{number}.ppm"
+        screen = self.kind.screens[number]
+        self._qmp.execute("screendump", filename=str(path), device=screen.device, head=screen.head)
         return path.read_bytes()
 
     def check(self) -> None:

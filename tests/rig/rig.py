@@ -12,7 +12,7 @@ from tests.rig.guests import Guest
 from tests.rig.picture import Picture, difference, parse_ppm
 from tests.rig.qemu import Machine
 
-# Guest "a" is on the first screen, "b" on the second.
+# Guest "a" is on the first screen, "b" on the second: two heads of one card, or two cards.
 SCREENS = {"a": ("Virtual-1", 800, 600), "b": ("Virtual-2", 1024, 768)}
 SETTLE_SECONDS = 5.0
 
@@ -25,7 +25,7 @@ class Rig:
         self._guests: dict[str, Guest] = {}
 
     def boot(self) -> None:
-        progress("waiting for dom0 (Xen, Linux and systemd under emulation: 40-120 s) …")
+        progress("waiting for dom0 (Xen, Linux and systemd under emulation: 20-120 s) …")
         seconds = self.dom0.wait_for_boot()
         progress(f"dom0 answers after {seconds:.0f} s; waiting for its services …")
         self.dom0.run("systemctl", "is-system-running", "--wait", timeout=180, check=False)
@@ -37,7 +37,7 @@ class Rig:
             if connectors is None:
                 output, width, height = SCREENS[name]
                 connectors = f"{output}:{width}x{height}"
-            self._guests[name] = Guest(self.dom0, name, connectors)
+            self._guests[name] = Guest(self.dom0, self.machine.kind.guest, name, connectors)
         return self._guests[name]
 
     def serve(self) -> None:
@@ -56,22 +56,22 @@ class Rig:
             guest.destroy()
             return guest.up()
 
-    def expect_picture(self, head: int, expected: Picture) -> float:
-        """Seconds until the screen shows it.
+    def expect_picture(self, screen: int, expected: Picture) -> float:
+        """Seconds until the screen of that number (machines/kind.py) shows it.
 
         Raises: RigError: it didn't within SETTLE_SECONDS; says how it differs, and leaves the picture.
         """
         started = time.monotonic()
         while True:
-            dump = self.machine.screendump(head)
+            dump = self.machine.screendump(screen)
             seconds = time.monotonic() - started
             wrong = difference(parse_ppm(dump), expected)
             if wrong is None:
                 return seconds
             if seconds > SETTLE_SECONDS:
-                path = self.machine.directory / f"wrong-{head}.ppm"
+                path = self.machine.directory / f"wrong-{screen}.ppm"
                 path.write_bytes(dump)
-                raise RigError(f"screen {head + 1}: {wrong} (kept: {path})")
+                raise RigError(f"screen {screen + 1}: {wrong} (kept: {path})")
             time.sleep(0.2)
 
     def no_zombies(self) -> None:

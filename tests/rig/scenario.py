@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.rig.dom0_link import RigError
+from tests.rig.machines import MACHINES
+from tests.rig.machines.x86_64 import X86_64
 from tests.rig.rig import Rig
 
 Function = Callable[[Rig], str]
@@ -20,6 +22,7 @@ class Scenario:
     name: str
     seconds: float
     function: Function
+    machines: tuple[str, ...]
 
     @property
     def shows(self) -> str:
@@ -27,13 +30,19 @@ class Scenario:
 
 
 SCENARIOS: list[Scenario] = []
+BOTH = tuple(MACHINES)
 
 
-def scenario(seconds: float) -> Callable[[Function], Function]:
-    """Registers a function in the order of the file; it fails when it takes longer than ``seconds``."""
+def scenario(
+    seconds: float, machines: tuple[str, ...] = (X86_64.name,)
+) -> Callable[[Function], Function]:
+    """Registers a function in the order of the file; it fails when it takes longer than ``seconds``.
+
+    It runs on each of ``machines``: names, or :data:`BOTH`.
+    """
 
     def register(function: Function) -> Function:
-        SCENARIOS.append(Scenario(function.__name__, seconds, function))
+        SCENARIOS.append(Scenario(function.__name__, seconds, function, machines))
         return function
 
     return register

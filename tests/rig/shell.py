@@ -8,21 +8,25 @@ from pathlib import Path
 
 from tests.rig.cache import progress
 from tests.rig.dom0_link import RigError
-from tests.rig.dom0_root import Images
+from tests.rig.machines.kind import Images, MachineKind
 from tests.rig.qemu import Machine
 from tests.rig.rig import Rig
 
 WELCOME = """\
 rig: dom0's console follows; a root shell comes after 1-2 minutes, a guest on the first screen a minute later.
-  see a screen:  vncviewer {directory}/vnc0   (second screen: vnc1)
+{screens}
                  or Ctrl-a c, then at QEMU's prompt: screendump /tmp/screen.ppm gpu 0   (Ctrl-a c: back)
   in dom0:       xl list; xl vdispl-list a; xl console a; journalctl -fu xendisplback; /root/a.cfg
   leave:         Ctrl-a x"""
 
 
-def shell(images: Images, directory: Path) -> int:
-    print(WELCOME.format(directory=directory), flush=True)
-    with Machine(images, directory, interactive=True) as machine:
+def shell(kind: MachineKind, images: Images, directory: Path) -> int:
+    screens = "\n".join(
+        f"  {screen.output + ':':14} vncviewer {directory}/vnc{number}"
+        for number, screen in enumerate(kind.screens)
+    )
+    print(WELCOME.format(screens=screens), flush=True)
+    with Machine(kind, images, directory, interactive=True) as machine:
         rig = Rig(machine)
         threading.Thread(target=_show_a_guest, args=(rig,), daemon=True).start()
         machine.wait()

@@ -32,5 +32,7 @@ ORDER = [
 ]
 
 
-def in_order() -> list[Scenario]:
-    return sorted(SCENARIOS, key=lambda item: ORDER.index(item.function.__module__))
+def in_order(machine: str) -> list[Scenario]:
+    """Those of the machine of that name."""
+    here = [item for item in SCENARIOS if machine in item.machines]
+    return sorted(here, key=lambda item: ORDER.index(item.function.__module__))

@@ -8,14 +8,14 @@ import re
 from tests.rig.dom0_link import RigError
 from tests.rig.picture import pattern
 from tests.rig.rig import Rig
-from tests.rig.scenario import expect, scenario
+from tests.rig.scenario import BOTH, expect, scenario
 
 TIMED_OUT = "timed-out"
 # A driver that is bound to its device can't be unloaded.
 UNLOAD = "echo vdispl-0 >/sys/bus/xen/drivers/vdispl/unbind && rmmod drm_xen_front"
 
 
-@scenario(240)
+@scenario(240, machines=BOTH)
 def flips_on_time(rig: Rig) -> str:
     """300 flips, each waited for; no "Frame done timed-out" in the guest's log; the last one is shown."""
     guest = rig.guest_up("a")

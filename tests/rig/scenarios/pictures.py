@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from tests.rig.picture import Picture, pattern
 from tests.rig.rig import SCREENS, Rig
-from tests.rig.scenario import expect, scenario
+from tests.rig.scenario import BOTH, expect, scenario
 from tests.rig.smpte import smpte
 
 
-@scenario(240)
+@scenario(240, machines=BOTH)
 def picture_800x600_xr24(rig: Rig) -> str:
     """Mode set and flip at 800x600 in XRGB8888."""
     return _mode_and_flip(rig, "a", 0, "XR24")
@@ -21,7 +21,7 @@ def picture_800x600_rg16(rig: Rig) -> str:
     return _mode_and_flip(rig, "a", 0, "RG16")
 
 
-@scenario(240)
+@scenario(240, machines=BOTH)
 def picture_1024x768_xr24(rig: Rig) -> str:
     """A second guest at 1024x768 on the second screen, in XRGB8888."""
     return _mode_and_flip(rig, "b", 1, "XR24")

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from tests.rig.rig import Rig
-from tests.rig.scenario import expect, scenario
+from tests.rig.scenario import BOTH, expect, scenario
 
 READY_NODE = "/local/domain/0/drivers/displbe/status"
 
 
-@scenario(60)
+@scenario(60, machines=BOTH)
 def started_by_systemd(rig: Rig) -> str:
     """systemd has started the daemon at boot, from our unit, as README installs it."""
     state = rig.daemon.state()
@@ -19,7 +19,7 @@ def started_by_systemd(rig: Rig) -> str:
     return rig.dom0.shell(f"xenstore-read {READY_NODE}", check=False).strip()
 
 
-@scenario(220)
+@scenario(220, machines=BOTH)
 def create(rig: Rig) -> str:
     """xl create with a vdispl= line succeeds, and the guest gets its display."""
     rig.serve()
