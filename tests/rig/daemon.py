@@ -6,10 +6,13 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from tests.rig.dom0_link import Dom0, RigError
 
 UNIT = "xendisplback"
+CONFIGURATION = "/etc/xendisplback/xendisplback.toml"
 STRACE_ROW = re.compile(r"^\s*[\d.]+\s+[\d.]+\s+\d*\s+(\d+)\s+(?:\d+\s+)?(\w+)$", re.MULTILINE)
 
 
@@ -31,6 +34,22 @@ class Daemon:
         result = self._dom0.run("systemctl", "show", "--value", "-p", "Result", UNIT).out.strip()
         if result != "success":
             raise RigError(f"the daemon's end: {result}")
+
+    @contextmanager
+    def configured(self, toml: str) -> Generator[None]:
+        """Started anew with ``toml`` added to the shipped configuration; afterwards without."""
+        shipped = self._dom0.get(CONFIGURATION)
+        self._dom0.put(CONFIGURATION, shipped + b"\n" + toml.encode())
+        try:
+            self.restart()
+            yield
+        finally:
+            self._dom0.put(CONFIGURATION, shipped)
+            self.restart()
+
+    def restart(self) -> None:
+        """Returns when the new one has said READY. Raises: RigError: it didn't."""
+        self._dom0.run("systemctl", "restart", UNIT, timeout=100)
 
     def pid(self) -> int:
         pid = int(self._dom0.run("systemctl", "show", "--value", "-p", "MainPID", UNIT).out)

@@ -53,15 +53,18 @@ class Created:
     seconds: float
 
 
-def vdispl(connectors: str) -> str:
-    return f"backend=0,be-alloc=0,connectors={connectors}"
+def vdispl(connectors: str, be_alloc: bool = False) -> str:
+    return f"backend=0,be-alloc={be_alloc:d},connectors={connectors}"
 
 
 class Guest:
     """One domain by name; its domid changes with each :meth:`create`."""
 
-    def __init__(self, dom0: Dom0, kind: GuestKind, name: str, connectors: str) -> None:
+    def __init__(
+        self, dom0: Dom0, kind: GuestKind, name: str, connectors: str, *, be_alloc: bool = False
+    ) -> None:
         self.name = name
+        self._be_alloc = be_alloc
         self._kind = kind
         self.connectors = connectors
         self._dom0 = dom0
@@ -73,7 +76,8 @@ class Guest:
         Raises: RigError: what xl said.
         """
         path = f"/root/{self.name}.cfg"
-        text = CONFIG.format(name=self.name, kind=self._kind, vdispl=vdispl(self.connectors))
+        display = vdispl(self.connectors, self._be_alloc)
+        text = CONFIG.format(name=self.name, kind=self._kind, vdispl=display)
         self._dom0.put(path, text.encode())
         self.domid = None
         started = time.monotonic()

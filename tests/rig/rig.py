@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from tests.rig.cache import progress
 from tests.rig.daemon import UNIT, Daemon
@@ -39,6 +41,16 @@ class Rig:
                 connectors = f"{output}:{width}x{height}"
             self._guests[name] = Guest(self.dom0, self.machine.kind.guest, name, connectors)
         return self._guests[name]
+
+    @contextmanager
+    def own_guest(self, name: str, connectors: str, *, be_alloc: bool = False) -> Generator[Guest]:
+        """A guest of one scenario, up, and destroyed at its end."""
+        guest = Guest(self.dom0, self.machine.kind.guest, name, connectors, be_alloc=be_alloc)
+        guest.destroy()
+        try:
+            yield guest.up()
+        finally:
+            guest.destroy()
 
     def serve(self) -> None:
         """The daemon runs, whatever a scenario before has left."""

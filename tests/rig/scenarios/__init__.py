@@ -14,6 +14,7 @@ from tests.rig.scenarios import (
     toolstack,
     two_screens,
     xenbus_device,
+    zero_copy,
 )
 
 ORDER = [
@@ -28,6 +29,7 @@ ORDER = [
         refusals,
         toolstack,
         endings,
+        zero_copy,
     )
 ]
 

@@ -12,21 +12,14 @@ from tests.rig.scenario import expect, scenario
 FLIPS = 200
 # Issue 2, section 10.
 SYSTEM_CALLS_PER_FLIP = 14.0
-CONFIGURATION = "/etc/xendisplback/xendisplback.toml"
 
 
 @scenario(240)
 def system_calls(rig: Rig) -> str:
     """At most 14 system calls a flip in copy mode, all threads (strace -f -c over 200 flips)."""
     # strace makes flips so slow here that copies for guests that don't flip come in between.
-    shipped = rig.dom0.get(CONFIGURATION)
-    rig.dom0.put(CONFIGURATION, shipped + b"refresh-rate = 0\n")
-    try:
+    with rig.daemon.configured("refresh-rate = 0"):
         calls = _count_system_calls(rig)
-    finally:
-        rig.dom0.put(CONFIGURATION, shipped)
-        rig.daemon.stop()
-        rig.daemon.start()
     # A system call only where dom0's TSC is not stable, as under emulation; elsewhere the vDSO serves it.
     clock = calls.counts.pop("clock_gettime", 0) / FLIPS
     per_flip = sum(calls.counts.values()) / FLIPS
@@ -38,7 +31,6 @@ def system_calls(rig: Rig) -> str:
 
 
 def _count_system_calls(rig: Rig) -> SystemCalls:
-    rig.daemon.stop()
     guest = rig.guest_up("a")
     guest.ask("mode 0 800x600 XR24")
     guest.flip(20)
