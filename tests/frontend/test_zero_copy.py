@@ -161,11 +161,6 @@ REFUSALS = {
         Controller(needs=NEEDS.CONTIGUOUS, iommu=True),
         SimKernel(gntdev_dmabuf=True, cma_pages=100),
     ),
-    "kernel that makes plain exports only": refusal(
-        f"{EXPORTS}: drmPrimeFDToHandle EINVAL: the controller wants contiguous memory",
-        Controller(needs=NEEDS.CONTIGUOUS, iommu=True),
-        SimKernel(gntdev_dmabuf=True, grant_dma_alloc=False),
-    ),
     "swiotlb": refusal(
         f"{EXPORTS}: drmPrimeFDToHandle ENOMEM: not DMA-mappable as one piece (swiotlb)",
         Controller(needs=NEEDS.SWIOTLB),
@@ -586,3 +581,73 @@ async def test_an_imported_buffer_is_shown_from_its_offset(
         await guest.displays[0].enable(framebuffer)
         assert screen(m) == bytes.fromhex("7fff0000") * (800 * 600)
         assert way(caplog) == PLAIN
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSPC, errno.ENOMEM])
+async def test_the_guest_does_not_notice_that_commits_begin_to_fail_for_two_buffers(
+    caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    controller = Controller()
+    async with running(controller) as m:
+        guest = await m.guest()
+        display = guest.displays[0]
+        frames = [await show(m, guest) for _ in range(2)]
+        for flip in range(10):
+            if flip == 5:
+                controller.refuse_imported = number
+            expected = draw_noise(frames[flip % 2])
+            await display.flip(frames[flip % 2])
+            assert screen(m) == expected
+        assert (display.skipped_events, display.frame_done_timeouts) == (0, 0)
+        assert f"HDMI-A-1: by copy ({EXPORTS}: DRM_IOCTL_MODE_ATOMIC" in caplog.text
+
+
+async def test_a_way_given_up_leaves_no_export() -> None:
+    controller = Controller()
+    async with running(controller) as m:
+        guest = await m.guest()
+        framebuffer = await show(m, guest)
+        controller.refuse_imported = errno.EINVAL
+        await guest.displays[0].flip(framebuffer)
+        assert len(m.host.memory.dmabufs) == 0
+
+
+async def test_require_a_refused_set_config_leaves_nothing_mapped() -> None:
+    async with running(Controller(needs=NEEDS.SWIOTLB), config=REQUIRE) as m:
+        domain = await m.domain()
+        framebuffer = await domain.guest.create_framebuffer(800, 600, "XR24")
+        with pytest.raises(GuestError):
+            await domain.guest.displays[0].enable(framebuffer)
+        assert m.host.memory.mapped(domain.domid) == RING_PAGES
+
+
+async def test_one_buffer_on_two_cards_of_which_one_refuses_it() -> None:
+    takes = DisplayDevice(connectors=["HDMI-A-1"])
+    refuses = DisplayDevice(
+        connectors=["DP-1"],
+        path="/dev/dri/card1",
+        controller=Controller(needs=NEEDS.SWIOTLB),
+    )
+    with trio.fail_after(TEST_SECONDS):
+        async with (
+            SimHost([takes, refuses], SimKernel(gntdev_dmabuf=True)) as host,
+            trio.open_nursery() as nursery,
+        ):
+            service = Service(Config(), host)
+            await nursery.start(service.run)
+            guest = await Machine(host, service).guest(("HDMI-A-1", "800x600"), ("DP-1", "800x600"))
+            framebuffer = await guest.create_framebuffer(800, 600, "XR24")
+            expected = draw_noise(framebuffer)
+            await guest.displays[0].enable(framebuffer)
+            await guest.displays[1].enable(framebuffer)
+            for device, name in ((takes, "HDMI-A-1"), (refuses, "DP-1")):
+                shot = device.screen(name)
+                assert shot is not None
+                assert shot.pixels == expected
+            service.stop()
+
+
+@pytest.mark.parametrize("config", [Config(), IOMMU])
+async def test_first_address_in_a_domain_that_is_not_direct_mapped(config: Config) -> None:
+    async with running(RCAR_WITH_IOMMU, config=config) as m:
+        await show(m, await m.guest())

@@ -25,7 +25,6 @@ from xendisplback.scanout.ladder import (
     NothingLeft,
     Step,
     ZeroCopy,
-    describe,
 )
 
 GUEST = (*EXPORTS, Step.COPY)
@@ -91,7 +90,7 @@ def test_each_refusal_is_recorded_with_call_errno_and_meaning(
     refusal = up.refusals[0]
     assert (refusal.step, refusal.call, refusal.errno) == (Step.PLAIN, call, number)
     assert meaning in refusal.meaning
-    assert f"{call} {errno.errorcode[number]}: {refusal.meaning}" in describe(up.step, up.refusals)
+    assert f"{call} {errno.errorcode[number]}: {refusal.meaning}" in up.way.how
 
 
 @pytest.mark.parametrize(
@@ -183,7 +182,7 @@ def test_never_copies_at_once_and_says_that_it_was_told_to() -> None:
     up = climb(Ladder(replace(ARM, zero_copy="never")))
     assert up.step is Step.COPY
     expected = 'by copy (plain export, write-combined export, coherent export: zero-copy = "never")'
-    assert describe(up.step, up.refusals) == expected
+    assert up.way.how == expected
 
 
 def test_require_refuses_to_copy_with_the_last_errno_and_every_reason() -> None:
@@ -216,7 +215,7 @@ def test_rcar_du_with_vsp_shows_no_guests_memory_without_an_iommu(policy: ZeroCo
     else:
         up = climb(Ladder(facts))
         assert up.step is Step.COPY
-        assert "wrong memory without an error" in describe(up.step, up.refusals)
+        assert "wrong memory without an error" in up.way.how
 
 
 def test_rcar_du_with_vsp_behind_an_iommu_takes_contiguous_exports_only() -> None:

@@ -132,8 +132,6 @@ def test_contiguous_for_the_controller_or_not(
     assert refused_or_right(bench, PLAIN) == number
     assert refused_or_right(bench, WRITE_COMBINED) is None
     assert refused_or_right(bench, COHERENT) is None
-    bench.machine.kernel.grant_dma_alloc = False
-    assert refused_or_right(bench, COHERENT) == number, "silently a plain one"
     bench.device.controller.iommu = False
     bench.memory.contiguous = True
     assert refused_or_right(bench, PLAIN) is None

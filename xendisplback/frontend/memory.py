@@ -32,6 +32,19 @@ class BufferMemory(FrameMemory, Protocol):
         ...
 
 
+class DmaBufLease:
+    """Fulfils scanout's ``Lease``."""
+
+    def __init__(self, fd: int, step: Step, leases: set[DmaBufLease]) -> None:
+        self.fd = fd
+        self.step = step
+        self._leases = leases
+        leases.add(self)
+
+    def release(self) -> None:
+        self._leases.discard(self)
+
+
 class GuestMemory:
     """Pages that the guest granted: exported, or mapped for the CPU, or both, when it is first needed."""
 
@@ -43,6 +56,7 @@ class GuestMemory:
         self._refs = refs
         self._mapping: GrantMapping | None = None
         self._exports: dict[Step, DmaBuf] = {}
+        self._leases: set[DmaBufLease] = set()
         # Two outputs may want the same memory at the same time.
         self._lock = trio.Lock()
 
@@ -53,19 +67,18 @@ class GuestMemory:
                 self._mapping = await self._grants.map(self._refs, deadline, writable=False)
             return self._mapping.address
 
-    async def dmabuf(self, step: Step) -> int:
+    async def dmabuf(self, step: Step) -> DmaBufLease:
         async with self._lock:
             if step not in self._exports:
                 deadline = trio.current_time() + MAP_SECONDS
                 export = await self._grants.export(self._refs, deadline, EXPORTS[step])
                 self._exports[step] = export
-            return self._exports[step].fd
+            return DmaBufLease(self._exports[step].fd, step, self._leases)
 
     async def drop(self, step: Step) -> None:
         async with self._lock:
-            export = self._exports.pop(step, None)
-            if export is not None:
-                await trio.to_thread.run_sync(export.close)
+            if step in self._exports and all(lease.step is not step for lease in self._leases):
+                await trio.to_thread.run_sync(self._exports.pop(step).close)
 
     def close(self) -> None:
         with ExitStack() as stack:
@@ -99,9 +112,9 @@ class GrantedMemory:
     async def address(self) -> int:
         return self._address
 
-    async def dmabuf(self, step: Step) -> int:
+    async def dmabuf(self, step: Step) -> DmaBufLease:
         assert self._memory is not None, f"{step} was not offered"
-        return self._memory.fd
+        return DmaBufLease(self._memory.fd, step, set())
 
     async def drop(self, step: Step) -> None:
         """It stays: the guest uses it."""

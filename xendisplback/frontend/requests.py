@@ -143,10 +143,11 @@ class RequestHandler:
         climb = self._ladder(output).climb(memory.steps, memory.shape)
         while climb.step is not Step.COPY:
             try:
-                await memory.dmabuf(climb.step)
+                lease = await memory.dmabuf(climb.step)
             except HostError as error:
                 climb.refuse(error)
             else:
+                lease.release()
                 return memory
         await memory.address()
         return memory

@@ -15,6 +15,7 @@ from xendisplback.kms.mode import Mode
 from xendisplback.protocol.formats import FORMATS
 from xendisplback.scanout.copier import Copier, CopyJob
 from xendisplback.scanout.frame import Crop, Frame
+from xendisplback.scanout.ladder import Way
 from xendisplback.scanout.pipe import Picture, Pipe, centred
 
 
@@ -66,12 +67,11 @@ class CopyPath:
     copies = True
 
     def __init__(
-        self, buffers: CopyBuffers, copier: Copier, crop: Crop, frame: Frame, address: int, how: str
+        self, buffers: CopyBuffers, copier: Copier, crop: Crop, frame: Frame, address: int, way: Way
     ) -> None:
         """``address``: where the CPU reads the frame's buffer."""
         self._copier = copier
-        self.how = how
-        """For the operator."""
+        self.way = way
         self.buffers = buffers
         self._jobs = [
             _job(back.framebuffer, buffers, crop, frame, address) for back in buffers.backs

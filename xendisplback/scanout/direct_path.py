@@ -8,8 +8,8 @@ from xendisplback.host import Framebuffer
 from xendisplback.kms.geometry import Geometry
 from xendisplback.kms.mode import Mode
 from xendisplback.protocol.formats import plain
-from xendisplback.scanout.frame import Crop, Frame
-from xendisplback.scanout.ladder import ADD_FRAMEBUFFER, PLANE_FORMATS
+from xendisplback.scanout.frame import Crop, Frame, Lease
+from xendisplback.scanout.ladder import ADD_FRAMEBUFFER, PLANE_FORMATS, Way
 from xendisplback.scanout.pipe import Picture, Pipe, centred
 
 
@@ -19,12 +19,12 @@ class DirectPath:
     copies = False
 
     def __init__(
-        self, pipe: Pipe, mode: Mode, crop: Crop, frame: Frame, dmabuf: int, how: str
+        self, pipe: Pipe, mode: Mode, crop: Crop, frame: Frame, lease: Lease, way: Way
     ) -> None:
-        """``dmabuf`` may be closed afterwards. Raises HostError."""
-        self.how = how
-        """For the operator."""
-        self._framebuffer = import_framebuffer(pipe, frame, crop, dmabuf)
+        """Owns ``lease``, unless it raises HostError."""
+        self.way = way
+        self._lease = lease
+        self._framebuffer = import_framebuffer(pipe, frame, crop, lease.fd)
         left, top = centred(crop, mode)
         self._picture = Picture(self._framebuffer, left, top)
         try:
@@ -46,7 +46,10 @@ class DirectPath:
     def close(self) -> None:
         """RmFB, then GEM close. The picture is not on screen any more. Raises HostError."""
         self._commit.close()
-        self._framebuffer.close()
+        try:
+            self._framebuffer.close()
+        finally:
+            self._lease.release()
 
 
 def import_framebuffer(pipe: Pipe, frame: Frame, crop: Crop, dmabuf: int) -> Framebuffer:

@@ -11,6 +11,16 @@ from xendisplback.protocol.layout import FrameLayout
 from xendisplback.scanout.ladder import Step
 
 
+class Lease(Protocol):
+    """The use of a dma-buf; it stays until :meth:`release`."""
+
+    @property
+    def fd(self) -> int: ...
+    def release(self) -> None:
+        """From any thread. Idempotent."""
+        ...
+
+
 class FrameMemory(Protocol):
     """A guest's buffer. :mod:`xendisplback.frontend.memory` makes and ends it."""
 
@@ -28,12 +38,15 @@ class FrameMemory(Protocol):
         """Where the CPU reads it; mapped the first time. Raises HostError."""
         ...
 
-    async def dmabuf(self, step: Step) -> int:
-        """The file descriptor of its dma-buf for ``step``; made the first time. Raises HostError."""
+    async def dmabuf(self, step: Step) -> Lease:
+        """Its dma-buf for ``step``; made the first time. Raises HostError."""
         ...
 
     async def drop(self, step: Step) -> None:
-        """Give up the dma-buf of a step that failed: it may hold contiguous memory. Raises HostError."""
+        """Give up the dma-buf of a step that failed, unless it is leased: it may hold contiguous memory.
+
+        Raises HostError.
+        """
         ...
 
 

@@ -109,10 +109,18 @@ def explain(refusals: Sequence[Refusal]) -> str:
     return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in steps.items())
 
 
-def describe(step: Step, refusals: Sequence[Refusal]) -> str:
+@dataclass(frozen=True, slots=True)
+class Way:
     """How a buffer is shown, and why not in a better way."""
-    how = "by copy" if step is Step.COPY else f"zero copy by {step.value}"
-    return f"{how} ({explain(refusals)})" if refusals else how
+
+    step: Step
+    refusals: tuple[Refusal, ...]
+
+    @property
+    def how(self) -> str:
+        """For the operator."""
+        how = "by copy" if self.step is Step.COPY else f"zero copy by {self.step.value}"
+        return f"{how} ({explain(self.refusals)})" if self.refusals else how
 
 
 class NothingLeft(HostError):
@@ -282,6 +290,11 @@ class Climb:
             # What is wrong with a reference is wrong in every export.
             self._rest = [step for step in self._rest if step not in EXPORTS]
         self.step = self._next()
+
+    @property
+    def way(self) -> Way:
+        """What it is if ``step`` succeeds."""
+        return Way(self.step, tuple(self.refusals))
 
     def _next(self) -> Step:
         while self._rest:

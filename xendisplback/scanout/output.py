@@ -32,7 +32,7 @@ from xendisplback.protocol.status import Status
 from xendisplback.scanout.copier import Copier
 from xendisplback.scanout.dark import DarkScreen
 from xendisplback.scanout.frame import Crop, Frame
-from xendisplback.scanout.ladder import COMMIT, CardFacts, Climb, Ladder, Step, describe
+from xendisplback.scanout.ladder import COMMIT, CardFacts, Climb, Ladder, Step, Way
 from xendisplback.scanout.modes import choose_mode
 from xendisplback.scanout.pipe import Pipe
 from xendisplback.scanout.screen import Screen
@@ -150,7 +150,7 @@ class Output:
         if path is None:
             return await self._show(frame, screen, self._climb(frame, screen))
         await self._change(screen, partial(screen.show_again, frame))
-        return path.how
+        return path.way.how
 
     def _climb(self, frame: Frame, screen: Screen) -> Climb:
         picture = (frame.layout, screen.crop, screen.mode)
@@ -159,22 +159,26 @@ class Output:
     async def _show(self, frame: Frame, screen: Screen, climb: Climb) -> str:
         """Show ``frame`` by the first step that the card takes; returns which, and what refused the others."""
         while True:
-            step, how = climb.step, describe(climb.step, climb.refusals)
+            way = climb.way
             try:
-                await self._try(frame, screen, step, how)
+                await self._try(frame, screen, way)
             except HostError as error:
+                await frame.memory.drop(way.step)
                 climb.refuse(error)
-                await frame.memory.drop(step)
             else:
-                return how
+                return way.how
 
-    async def _try(self, frame: Frame, screen: Screen, step: Step, how: str) -> None:
-        if step is Step.COPY:
+    async def _try(self, frame: Frame, screen: Screen, way: Way) -> None:
+        if way.step is Step.COPY:
             address = await frame.memory.address()
-            await self._change(screen, partial(screen.show_by_copy, frame, address, how))
-        else:
-            dmabuf = await frame.memory.dmabuf(step)
-            await self._change(screen, partial(screen.show_directly, frame, dmabuf, how))
+            await self._change(screen, partial(screen.show_by_copy, frame, address, way))
+            return
+        lease = await frame.memory.dmabuf(way.step)
+        try:
+            await self._change(screen, partial(screen.show_directly, frame, lease, way))
+        except BaseException:
+            lease.release()
+            raise
 
     async def _change(self, screen: Screen, change: Callable[[], None]) -> None:
         """Call a method of ``screen`` in a worker thread, unless it was switched off meanwhile."""
@@ -256,17 +260,20 @@ class Output:
         errno = -path.flip()
         if errno:
             error = HostError("commit refused", call=COMMIT, errno=errno)
-            self._nursery.start_soon(self._show_otherwise, flip, error)
+            self._nursery.start_soon(self._show_otherwise, flip, path.way.step, error)
 
-    async def _show_otherwise(self, flip: _Flip, error: HostError) -> None:
+    async def _show_otherwise(self, flip: _Flip, step: Step, error: HostError) -> None:
         """Task: the card refuses memory that it took before; show the frame by the next step."""
         screen, frame = self._screen, flip.frame
         if screen is None:
             return
         try:
             climb = self._climb(frame, screen)
-            climb.refuse(error)
+            # Another frame's refusal may have been learnt already.
+            if climb.step is step:
+                climb.refuse(error)
             logger.warning("%s: %s", self.name, await self._show(frame, screen, climb))
+            await frame.memory.drop(step)
         except (HostError, RequestError) as last:
             self.fail(last)
         else:

@@ -14,7 +14,8 @@ from xendisplback.kms.mode import Mode
 from xendisplback.scanout.copier import Copier, can_convert
 from xendisplback.scanout.copy_path import CopyBuffers, CopyPath
 from xendisplback.scanout.direct_path import DirectPath
-from xendisplback.scanout.frame import Crop, Frame
+from xendisplback.scanout.frame import Crop, Frame, Lease
+from xendisplback.scanout.ladder import Way
 from xendisplback.scanout.modes import choose_format
 from xendisplback.scanout.pipe import Pipe
 
@@ -38,9 +39,9 @@ class Screen:
         """How a flip shows ``frame``; None: :meth:`show` it first."""
         return self._paths.get(frame)
 
-    def show_directly(self, frame: Frame, dmabuf: int, how: str) -> None:
-        """``how`` is what :attr:`Path.how` tells. Raises HostError: what was refused, by its call."""
-        path = DirectPath(self._pipe, self.mode, self.crop, frame, dmabuf, how)
+    def show_directly(self, frame: Frame, lease: Lease, way: Way) -> None:
+        """The path owns ``lease``, unless it raises HostError: what was refused, by its call."""
+        path = DirectPath(self._pipe, self.mode, self.crop, frame, lease, way)
         try:
             self._show(path)
         except BaseException:
@@ -48,13 +49,13 @@ class Screen:
             raise
         self._enter(frame, path)
 
-    def show_by_copy(self, frame: Frame, address: int, how: str) -> None:
+    def show_by_copy(self, frame: Frame, address: int, way: Way) -> None:
         """Raises HostError, RequestError EINVAL where the plane takes no format that we can convert to."""
         fourcc = choose_format(frame.layout.format, self._pipe.plane.formats, can_convert)
         buffers = self._copy_buffers
         if buffers is None or buffers.fourcc != fourcc:
             buffers = CopyBuffers(self._pipe, self.mode, fourcc)
-        path = CopyPath(buffers, self._copier, self.crop, frame, address, how)
+        path = CopyPath(buffers, self._copier, self.crop, frame, address, way)
         try:
             self._show(path)
         except BaseException:

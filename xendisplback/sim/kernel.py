@@ -12,8 +12,6 @@ class SimKernel:
 
     gntdev_dmabuf: bool = False
     """CONFIG_XEN_GNTDEV_DMABUF: grants become dma-bufs, and dma-bufs can be granted."""
-    grant_dma_alloc: bool = True
-    """CONFIG_XEN_GRANT_DMA_ALLOC. Without it write-combined and coherent exports are plain ones, silently."""
     cma_pages: int = 16384
     """How many pages write-combined and coherent exports may take together."""
     pv: bool = False

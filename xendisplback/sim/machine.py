@@ -158,7 +158,7 @@ class SimGrantTable:
             raise _no_export("no such ioctl", errno.ENOTTY)
         if kernel.pv:
             raise _no_export("not in a PV domain", errno.EINVAL)
-        contiguous = kind is not ExportKind.PLAIN and kernel.grant_dma_alloc
+        contiguous = kind is not ExportKind.PLAIN
         taken = len(refs) if contiguous else 0
         if taken and not machine.take_contiguous(taken):
             raise _no_export(f"no {len(refs)} contiguous pages", errno.ENOMEM)
