@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from tests.rig.scenario import SCENARIOS, Scenario
 from tests.rig.scenarios import (
+    be_alloc,
     endings,
     figures,
     flips,
@@ -30,6 +31,7 @@ ORDER = [
         toolstack,
         endings,
         zero_copy,
+        be_alloc,
     )
 ]
 

@@ -3,15 +3,25 @@
 
 from __future__ import annotations
 
+import re
 import time
 
+from tests.rig.controller import controller
 from tests.rig.daemon import SystemCalls
+from tests.rig.guests import Guest
+from tests.rig.machines.arm64 import ARM64
 from tests.rig.rig import Rig
 from tests.rig.scenario import expect, scenario
 
 FLIPS = 200
 # Issue 2, section 10.
 SYSTEM_CALLS_PER_FLIP = 14.0
+# No grant, no ADDFB2, no property or blob: a commit, and the notifications of response and event.
+PER_FLIP = {
+    "DRM_IOCTL_MODE_ATOMIC": "commit",
+    # IOCTL_EVTCHN_NOTIFY, as strace prints what it does not know.
+    "_IOC(_IOC_NONE, 0x45, 0x4, 0x4)": "notify",
+}
 
 
 @scenario(240)
@@ -61,3 +71,39 @@ def cpu_and_memory(rig: Rig) -> str:
         f"{flips:.2f} ms of emulated CPU a flip, {share:.1f} % with the screen off,"
         f" {resident:.1f} MiB resident"
     )
+
+
+@scenario(240, machines=(ARM64.name,))
+def zero_copy_beside_copy(rig: Rig) -> str:
+    """System calls and CPU of a flip, zero copy and copy in one run; what a flip asks of the kernel."""
+    figures: list[str] = []
+    with rig.own_guest("z", "HDMI-A-1:800x600") as guest:
+        guest.ask("close")
+        for name, policy in (("zero copy", "require"), ("copy", "never")):
+            toml = f'refresh-rate = 0\n[card."driver:rig-display"]\nzero-copy = "{policy}"\n'
+            with controller(rig, "iommu=1 contiguous=1", toml=toml):
+                guest.open()
+                guest.ask("mode 0 800x600 XR24")
+                guest.flip(20)
+                before = rig.daemon.cpu_nanoseconds()
+                guest.flip(FLIPS)
+                cpu = (rig.daemon.cpu_nanoseconds() - before) / FLIPS / 1e6
+                with SystemCalls(rig.dom0, rig.daemon.pid()) as calls:
+                    guest.flip(FLIPS)
+                asked = ioctls(rig, guest)
+                guest.ask("close")
+            per_flip = sum(calls.counts.values()) / FLIPS
+            expect(per_flip <= SYSTEM_CALLS_PER_FLIP, f"{name}: {per_flip:.1f} system calls a flip")
+            expect(asked <= set(PER_FLIP), f"{name}: a flip asks the kernel for {asked}")
+            figures.append(f"{name}: {per_flip:.1f} system calls, {cpu:.2f} ms of emulated CPU")
+    return f"{'; '.join(figures)}; ioctls: {', '.join(PER_FLIP.values())} only"
+
+
+def ioctls(rig: Rig, guest: Guest) -> set[str]:
+    """All that the daemon makes during 50 flips, as strace prints them."""
+    output = "/tmp/ioctls"
+    strace = f"strace -f -e trace=ioctl -o {output} -p {rig.daemon.pid()} 2>/dev/null"
+    rig.dom0.shell(f"{strace} </dev/null >/dev/null & sleep 1; echo $! >/tmp/strace.pid")
+    guest.flip(50)
+    rig.dom0.shell("kill -INT $(cat /tmp/strace.pid); sleep 1")
+    return set(re.findall(r"ioctl\(\d+, (_IOC\([^)]*\)|\w+)", rig.dom0.get(output).decode()))
