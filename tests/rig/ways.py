@@ -38,7 +38,12 @@ def copied(rig: Rig, guest: Guest) -> int:
 
 
 def nothing_held(rig: Rig) -> None:
-    """No dma-buf, no zombie, no grant of a guest mapped in dom0."""
+    """No dma-buf, no zombie, no grant of a domain that is gone: Xen's own list (debug key g) names none."""
     rig.no_zombies()
     held = rig.dom0.shell("cat /sys/kernel/debug/dma_buf/bufinfo")
     expect("Total 0 objects" in held, f"dma-bufs are left: {held}")
+    grants = rig.dom0.shell("xl dmesg -c >/dev/null; xl debug-keys g; sleep 1; xl dmesg")
+    alive = set(re.findall(r"^\S+ +(\d+) ", rig.dom0.run("xl", "list").out, re.MULTILINE))
+    granting = set(re.findall(r"grant-table for remote d(\d+)", grants))
+    expect("gnttab_usage_print_all" in grants, f"not Xen's list of grants: {grants}")
+    expect(granting <= alive, f"grants of dead domains {granting - alive} are mapped: {grants}")
