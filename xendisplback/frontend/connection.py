@@ -17,12 +17,12 @@ from xendisplback.frontend.backend import Backend
 from xendisplback.frontend.buffers import BufferTable
 from xendisplback.frontend.channel import Channel, Drained, Port
 from xendisplback.frontend.device import Device, GuestLog
-from xendisplback.frontend.memory import MAP_SECONDS
 from xendisplback.frontend.nodes import ConnectorNodes, FrontendNodes
 from xendisplback.frontend.requests import RequestHandler
 from xendisplback.host import EventChannels, GrantMapping
 from xendisplback.protocol.displif import Request
 from xendisplback.scanout.dark import DarkScreen
+from xendisplback.scanout.output import REQUEST_SECONDS
 from xendisplback.xen.gnttab import DomainGrants
 
 logger = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class Connection:
 async def _map_pages(
     grants: DomainGrants, connectors: Sequence[ConnectorNodes]
 ) -> list[tuple[GrantMapping, GrantMapping]]:
-    deadline = trio.current_time() + MAP_SECONDS
+    deadline = trio.current_time() + REQUEST_SECONDS
     mapped: list[GrantMapping] = []
     try:
         for connector in connectors:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import ExitStack
-from typing import Final, Protocol
+from typing import Protocol
 
 import trio
 
@@ -17,9 +17,6 @@ from xendisplback.host import CardMemory, DmaBuf, GrantedPages, GrantMapping
 from xendisplback.scanout.frame import FrameMemory
 from xendisplback.scanout.ladder import EXPORTS, Step
 from xendisplback.xen.gnttab import DomainGrants
-
-MAP_SECONDS: Final = 2.5
-"""Linux gives a request 3 s, then frees the grants: what is mapped later must be undone."""
 
 
 class BufferMemory(FrameMemory, Protocol):
@@ -60,17 +57,15 @@ class GuestMemory:
         # Two outputs may want the same memory at the same time.
         self._lock = trio.Lock()
 
-    async def address(self) -> int:
+    async def address(self, deadline: float) -> int:
         async with self._lock:
             if self._mapping is None:
-                deadline = trio.current_time() + MAP_SECONDS
                 self._mapping = await self._grants.map(self._refs, deadline, writable=False)
             return self._mapping.address
 
-    async def dmabuf(self, step: Step) -> DmaBufLease:
+    async def dmabuf(self, step: Step, deadline: float) -> DmaBufLease:
         async with self._lock:
             if step not in self._exports:
-                deadline = trio.current_time() + MAP_SECONDS
                 export = await self._grants.export(self._refs, deadline, EXPORTS[step])
                 self._exports[step] = export
             return DmaBufLease(self._exports[step].fd, step, self._leases)
@@ -109,10 +104,10 @@ class GrantedMemory:
         self._address = address
         self._close = close
 
-    async def address(self) -> int:
+    async def address(self, deadline: float) -> int:
         return self._address
 
-    async def dmabuf(self, step: Step) -> DmaBufLease:
+    async def dmabuf(self, step: Step, deadline: float) -> DmaBufLease:
         assert self._memory is not None, f"{step} was not offered"
         return DmaBufLease(self._memory.fd, step, set())
 

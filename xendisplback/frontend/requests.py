@@ -16,7 +16,7 @@ from xendisplback.frontend.backend import Backend
 from xendisplback.frontend.buffers import BufferTable
 from xendisplback.frontend.channel import Channel
 from xendisplback.frontend.device import Device
-from xendisplback.frontend.memory import MAP_SECONDS, BufferMemory, GrantedMemory, GuestMemory
+from xendisplback.frontend.memory import BufferMemory, GrantedMemory, GuestMemory
 from xendisplback.protocol.directory import DirectoryFill, DirectoryWalk
 from xendisplback.protocol.displif import (
     REQ_ALLOC,
@@ -35,7 +35,7 @@ from xendisplback.protocol.layout import PAGE, check_create, pages_needed
 from xendisplback.protocol.status import Status, response_status
 from xendisplback.scanout.frame import Crop
 from xendisplback.scanout.ladder import CardFacts, Ladder, Step
-from xendisplback.scanout.output import Output
+from xendisplback.scanout.output import REQUEST_SECONDS, Output
 from xendisplback.xen.gnttab import DomainGrants
 from xendisplback.xen.shared_page import read_memory, write_memory
 
@@ -84,9 +84,8 @@ class RequestHandler:
                 status = response_status(error.errno or Status.EIO)
         return encode_response(request.request_id, request.OPERATION, status, edid_size)
 
-    async def _read_directory(self, first_ref: int, pages: int) -> Sequence[int]:
+    async def _read_directory(self, first_ref: int, pages: int, deadline: float) -> Sequence[int]:
         """The references of the ``pages`` pages that the directory at ``first_ref`` names."""
-        deadline = trio.current_time() + MAP_SECONDS
         walk = DirectoryWalk(first_ref, pages)
         while walk.next_page is not None:
             directory = await self._grants.map([walk.next_page], deadline, writable=False)
@@ -100,7 +99,7 @@ class RequestHandler:
 
     async def _fill_directory(self, first_ref: int, refs: Sequence[int]) -> None:
         """Write ``refs``, and nothing else, into the guest's directory."""
-        deadline = trio.current_time() + MAP_SECONDS
+        deadline = trio.current_time() + REQUEST_SECONDS
         fill = DirectoryFill(first_ref, refs)
         while fill.next_page is not None:
             directory = await self._grants.map([fill.next_page], deadline, writable=True)
@@ -135,21 +134,22 @@ class RequestHandler:
 
         ``output``: where they will likely be shown, for the way that they will then take.
         """
-        refs = await self._read_directory(request.gref_directory, pages)
+        deadline = trio.current_time() + REQUEST_SECONDS
+        refs = await self._read_directory(request.gref_directory, pages, deadline)
         memory = GuestMemory(self._grants, refs, request.shape)
         if output is None:
-            await memory.address()
+            await memory.address(deadline)
             return memory
         climb = self._ladder(output).climb(memory.steps, memory.shape)
         while climb.step is not Step.COPY:
             try:
-                lease = await memory.dmabuf(climb.step)
+                lease = await memory.dmabuf(climb.step, deadline)
             except HostError as error:
                 climb.refuse(error)
             else:
                 lease.release()
                 return memory
-        await memory.address()
+        await memory.address(deadline)
         return memory
 
     def _ladder(self, output: Output) -> Ladder:
@@ -227,8 +227,8 @@ class RequestHandler:
             )
         # Only what is written: buffer_sz can claim 4 GiB, and these grants are in nobody's budget.
         pages = pages_needed(len(edid))
-        refs = await self._read_directory(request.gref_directory, pages)
-        deadline = trio.current_time() + MAP_SECONDS
+        deadline = trio.current_time() + REQUEST_SECONDS
+        refs = await self._read_directory(request.gref_directory, pages, deadline)
         mapping = await self._grants.map(refs, deadline, writable=True)
         try:
             write_memory(mapping.address, edid)

@@ -34,12 +34,12 @@ class FrameMemory(Protocol):
         """The ways that this memory has to a screen, best first."""
         ...
 
-    async def address(self) -> int:
-        """Where the CPU reads it; mapped the first time. Raises HostError."""
+    async def address(self, deadline: float) -> int:
+        """Where the CPU reads it; mapped the first time. Raises HostError, ETIMEDOUT at ``deadline``."""
         ...
 
-    async def dmabuf(self, step: Step) -> Lease:
-        """Its dma-buf for ``step``; made the first time. Raises HostError."""
+    async def dmabuf(self, step: Step, deadline: float) -> Lease:
+        """Its dma-buf for ``step``; made the first time. Raises HostError, ETIMEDOUT at ``deadline``."""
         ...
 
     async def drop(self, step: Step) -> None:

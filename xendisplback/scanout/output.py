@@ -39,6 +39,8 @@ from xendisplback.scanout.screen import Screen
 
 logger = logging.getLogger(__name__)
 
+REQUEST_SECONDS = 2.5
+"""For all that a request needs of a guest's memory. Linux gives it 3 s, then frees the grants."""
 STUCK_SECONDS = 1.0
 """A commit whose flip event does not come within this time will not come: 20 Hz modes take 0.05 s."""
 
@@ -158,22 +160,23 @@ class Output:
 
     async def _show(self, frame: Frame, screen: Screen, climb: Climb) -> str:
         """Show ``frame`` by the first step that the card takes; returns which, and what refused the others."""
+        deadline = trio.current_time() + REQUEST_SECONDS
         while True:
             way = climb.way
             try:
-                await self._try(frame, screen, way)
+                await self._try(frame, screen, way, deadline)
             except HostError as error:
                 await frame.memory.drop(way.step)
                 climb.refuse(error)
             else:
                 return way.how
 
-    async def _try(self, frame: Frame, screen: Screen, way: Way) -> None:
+    async def _try(self, frame: Frame, screen: Screen, way: Way, deadline: float) -> None:
         if way.step is Step.COPY:
-            address = await frame.memory.address()
+            address = await frame.memory.address(deadline)
             await self._change(screen, partial(screen.show_by_copy, frame, address, way))
             return
-        lease = await frame.memory.dmabuf(way.step)
+        lease = await frame.memory.dmabuf(way.step, deadline)
         try:
             await self._change(screen, partial(screen.show_directly, frame, lease, way))
         except BaseException:
