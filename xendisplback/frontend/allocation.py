@@ -15,7 +15,6 @@ an open gntdev handle keeps its grants, and the dma-bufs behind them.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections import Counter
@@ -35,8 +34,7 @@ from xendisplback.protocol.displif import DbufCreate
 from xendisplback.protocol.errors import RequestError
 from xendisplback.protocol.layout import PAGE, buffer_pitch, pages_needed
 from xendisplback.protocol.status import Status
-
-logger = logging.getLogger(__name__)
+from xendisplback.scanout.ladder import Refusal, Step
 
 PREFIX: Final = "be-alloc-"
 """Of the names in the fd store; the domain's number follows."""
@@ -103,18 +101,18 @@ class Allocator:
 
     def _allocate(self, domid: int, create: DbufCreate, card: Card | None) -> GrantedMemory:
         """Blocking."""
-        if card is not None and self._fd_store.available:
+        if card is None:
+            refusal = Refusal(Step.CARD, None, None, "no open card has its output")
+        elif not self._fd_store.available:
+            refusal = Refusal(Step.CARD, None, None, "no systemd to hold it over our end")
+        else:
             try:
                 piece = self._again(domid, create, card) or self._of_card(domid, create, card)
             except HostError as error:
-                logger.info(
-                    "dom %d: be-alloc=1 without the card's memory, so by copy: %s", domid, error
-                )
+                refusal = Refusal(Step.CARD, error.call, error.errno, error.message)
             else:
-                close = partial(self._give_back, piece)
-                return GrantedMemory(
-                    piece.memory, piece.granted, piece.memory.address, create.shape, close
-                )
+                memory, close = piece.memory, partial(self._give_back, piece)
+                return GrantedMemory(memory, piece.granted, memory.address, create.shape, (), close)
         pages = pages_needed(create.buffer_sz)
         self._take(domid, pages)
         try:
@@ -129,7 +127,7 @@ class Allocator:
             finally:
                 self._pay_back(domid, pages)
 
-        return GrantedMemory(None, shared, shared.address, create.shape, unshare)
+        return GrantedMemory(None, shared, shared.address, create.shape, [refusal], unshare)
 
     def _again(self, domid: int, create: DbufCreate, card: Card) -> _Piece | None:
         """A piece that the domain had and gave back: still granted to it."""

@@ -15,7 +15,7 @@ import trio
 
 from xendisplback.host import CardMemory, DmaBuf, GrantedPages, GrantMapping
 from xendisplback.scanout.frame import FrameMemory
-from xendisplback.scanout.ladder import EXPORTS, Step
+from xendisplback.scanout.ladder import EXPORTS, Refusal, Step
 from xendisplback.xen.gnttab import DomainGrants
 
 
@@ -47,6 +47,7 @@ class GuestMemory:
 
     def __init__(self, grants: DomainGrants, refs: Sequence[int], shape: Hashable) -> None:
         self.steps: Sequence[Step] = (*EXPORTS, Step.COPY)
+        self.refused: Sequence[Refusal] = ()
         self.shape = shape
         self.pages = len(refs)
         self._grants = grants
@@ -93,11 +94,13 @@ class GrantedMemory:
         granted: GrantedPages,
         address: int,
         shape: Hashable,
+        refused: Sequence[Refusal],
         close: Callable[[], None],
     ) -> None:
         """``memory`` None: only the CPU reaches it, at ``address``. ``close``: what :meth:`close` does."""
         self.shape = shape
         self.steps: Sequence[Step] = (Step.COPY,) if memory is None else (Step.CARD, Step.COPY)
+        self.refused = refused
         self.refs = granted.refs
         self.pages = len(granted.refs)
         self._memory = memory

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from xendisplback.protocol.layout import FrameLayout
-from xendisplback.scanout.ladder import Step
+from xendisplback.scanout.ladder import Refusal, Step
 
 
 class Lease(Protocol):
@@ -32,6 +32,11 @@ class FrameMemory(Protocol):
     @property
     def steps(self) -> Sequence[Step]:
         """The ways that this memory has to a screen, best first."""
+        ...
+
+    @property
+    def refused(self) -> Sequence[Refusal]:
+        """Better steps that it could not be made for."""
         ...
 
     async def address(self, deadline: float) -> int:

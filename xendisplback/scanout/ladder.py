@@ -190,9 +190,13 @@ class Ladder:
         return len(self._learnt)
 
     def climb(
-        self, offered: Sequence[Step], buffer: Hashable, picture: Hashable | None = None
+        self,
+        offered: Sequence[Step],
+        buffer: Hashable,
+        picture: Hashable | None = None,
+        refused: Sequence[Refusal] = (),
     ) -> Climb:
-        """Begin with the best step that is not known to fail.
+        """Begin with the best step that is not known to fail; ``refused``: what the memory was refused before.
 
         ``buffer`` stands for a shape of buffers, ``picture`` for a shape of pictures in them; without it, for what
         the last buffer of that shape showed. Raises NothingLeft.
@@ -201,7 +205,7 @@ class Ladder:
             picture = self._pictures.get(buffer)
         else:
             _bounded(self._pictures)[buffer] = picture
-        return Climb(self, offered, buffer, picture)
+        return Climb(self, offered, buffer, picture, refused)
 
     def known(self, step: Step, buffer: Hashable, picture: Hashable) -> Refusal | None:
         """Why ``step`` need not be tried."""
@@ -268,13 +272,18 @@ class Climb:
     """One buffer on its way up; ``step`` is to be tried now, ``refusals`` say what was not better."""
 
     def __init__(
-        self, ladder: Ladder, offered: Sequence[Step], buffer: Hashable, picture: Hashable
+        self,
+        ladder: Ladder,
+        offered: Sequence[Step],
+        buffer: Hashable,
+        picture: Hashable,
+        refused: Sequence[Refusal],
     ) -> None:
         self._ladder = ladder
         self._rest = list(offered)
         self._buffer = buffer
         self._picture = picture
-        self.refusals: list[Refusal] = []
+        self.refusals = list(refused)
         self.step = self._next()
 
     def refuse(self, error: HostError) -> None:

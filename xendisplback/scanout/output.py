@@ -156,7 +156,8 @@ class Output:
 
     def _climb(self, frame: Frame, screen: Screen) -> Climb:
         picture = (frame.layout, screen.crop, screen.mode)
-        return self._ladder.climb(frame.memory.steps, frame.memory.shape, picture)
+        memory = frame.memory
+        return self._ladder.climb(memory.steps, memory.shape, picture, memory.refused)
 
     async def _show(self, frame: Frame, screen: Screen, climb: Climb) -> str:
         """Show ``frame`` by the first step that the card takes; returns which, and what refused the others."""
