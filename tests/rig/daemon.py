@@ -78,10 +78,11 @@ class Daemon:
         (line,) = [line for line in status.splitlines() if line.startswith("VmRSS:")]
         return int(line.split()[1])
 
-    def cpu_nanoseconds(self) -> int:
-        """CPU time of all its threads."""
-        script = f"cat /proc/{self.pid()}/task/*/schedstat"
-        return sum(int(line.split()[0]) for line in self._dom0.shell(script).splitlines())
+    def cpu_milliseconds(self) -> int:
+        """CPU time of all its threads, in steps of 10 ms (USER_HZ is 100 on both machines)."""
+        # Behind the name, which may hold anything: state is the first field, utime and stime the 12th and 13th.
+        fields = self._dom0.get(f"/proc/{self.pid()}/stat").decode().rpartition(")")[2].split()
+        return 10 * (int(fields[11]) + int(fields[12]))
 
 
 class SystemCalls:
