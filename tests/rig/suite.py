@@ -26,15 +26,13 @@ class Suite:
         Raises:
             SystemExit: the suite has no such package.
         """
-        if not self._directory.exists():
-            self.update()
-        policy = command("apt-cache", *self._options(), "policy", package, timeout=120)
-        found = re.search(r"Candidate: (\d\S*)", policy)
+        found = self._candidate(package)
         if found is None:
-            raise SystemExit(
-                f"rig: no package {package} in {self._name} (lists: {self._directory})"
-            )
-        return found[1]
+            self.update()
+            found = self._candidate(package)
+        if found is None:
+            raise SystemExit(f"rig: no package {package} in Debian's {self._name}")
+        return found
 
     def update(self) -> None:
         for name in ("lists/partial", "archives/partial"):
@@ -51,6 +49,11 @@ class Suite:
         (archive,) = path.glob("*.deb")
         command("dpkg-deb", "--extract", archive, path, timeout=600)
         archive.unlink()
+
+    def _candidate(self, package: str) -> str | None:
+        policy = command("apt-cache", *self._options(), "policy", package, timeout=120)
+        found = re.search(r"Candidate: (\d\S*)", policy)
+        return found[1] if found else None
 
     def _options(self) -> list[str]:
         settings = {
