@@ -28,7 +28,10 @@ class Controller:
 def controller(
     rig: Rig, parameters: str, *, heads: int = 1, toml: str = ""
 ) -> Generator[Controller]:
-    """The module loaded with ``parameters`` ("iommu=1"), and the daemon on it with ``toml`` as configuration."""
+    """The module loaded with ``parameters`` ("iommu=1"), and the daemon on it with ``toml`` as configuration.
+
+    Afterwards the daemon is stopped.
+    """
     rig.daemon.stop()
     if heads == 2:
         rig.dom0.shell(f"echo {BOCHS_ADDRESS} >{BOCHS_DRIVER}/unbind")
@@ -38,8 +41,8 @@ def controller(
         with rig.daemon.configured(toml):
             yield Controller(rig.dom0)
     finally:
+        # Also after a failure: it holds the card.
         rig.daemon.stop()
         rig.dom0.shell("rmmod rig_display")
         if heads == 2:
             rig.dom0.shell(f"echo {BOCHS_ADDRESS} >{BOCHS_DRIVER}/bind")
-        rig.daemon.start()

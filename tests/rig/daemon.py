@@ -37,15 +37,15 @@ class Daemon:
 
     @contextmanager
     def configured(self, toml: str) -> Generator[None]:
-        """Started anew with ``toml`` added to the shipped configuration; afterwards without."""
+        """Started anew with ``toml`` added to the shipped configuration; afterwards stopped, and as it was."""
         shipped = self._dom0.get(CONFIGURATION)
         self._dom0.put(CONFIGURATION, shipped + b"\n" + toml.encode())
         try:
             self.restart()
             yield
+            self.stop()
         finally:
             self._dom0.put(CONFIGURATION, shipped)
-            self.restart()
 
     def restart(self) -> None:
         """Returns when the new one has said READY. Raises: RigError: it didn't."""

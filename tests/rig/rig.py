@@ -46,6 +46,7 @@ class Rig:
     def own_guest(self, name: str, connectors: str, *, be_alloc: bool = False) -> Generator[Guest]:
         """A guest of one scenario, up, and destroyed at its end."""
         guest = Guest(self.dom0, self.machine.kind.guest, name, connectors, be_alloc=be_alloc)
+        self.serve()
         guest.destroy()
         try:
             yield guest.up()

@@ -77,25 +77,24 @@ def cpu_and_memory(rig: Rig) -> str:
 def zero_copy_beside_copy(rig: Rig) -> str:
     """System calls and CPU of a flip, zero copy and copy in one run; what a flip asks of the kernel."""
     figures: list[str] = []
-    with rig.own_guest("z", "HDMI-A-1:800x600") as guest:
-        guest.ask("close")
-        for name, policy in (("zero copy", "require"), ("copy", "never")):
-            toml = f'refresh-rate = 0\n[card."driver:rig-display"]\nzero-copy = "{policy}"\n'
-            with controller(rig, "iommu=1 contiguous=1", toml=toml):
-                guest.open()
-                guest.ask("mode 0 800x600 XR24")
-                guest.flip(20)
-                before = rig.daemon.cpu_milliseconds()
+    for name, policy in (("zero copy", "require"), ("copy", "never")):
+        toml = f'refresh-rate = 0\n[card."driver:rig-display"]\nzero-copy = "{policy}"\n'
+        with (
+            controller(rig, "iommu=1 contiguous=1", toml=toml),
+            rig.own_guest("z", "HDMI-A-1:800x600") as guest,
+        ):
+            guest.ask("mode 0 800x600 XR24")
+            guest.flip(20)
+            before = rig.daemon.cpu_milliseconds()
+            guest.flip(FLIPS)
+            cpu = (rig.daemon.cpu_milliseconds() - before) / FLIPS
+            with SystemCalls(rig.dom0, rig.daemon.pid()) as calls:
                 guest.flip(FLIPS)
-                cpu = (rig.daemon.cpu_milliseconds() - before) / FLIPS
-                with SystemCalls(rig.dom0, rig.daemon.pid()) as calls:
-                    guest.flip(FLIPS)
-                asked = ioctls(rig, guest)
-                guest.ask("close")
-            per_flip = sum(calls.counts.values()) / FLIPS
-            expect(per_flip <= SYSTEM_CALLS_PER_FLIP, f"{name}: {per_flip:.1f} system calls a flip")
-            expect(asked <= set(PER_FLIP), f"{name}: a flip asks the kernel for {asked}")
-            figures.append(f"{name}: {per_flip:.1f} system calls, {cpu:.2f} ms of emulated CPU")
+            asked = ioctls(rig, guest)
+        per_flip = sum(calls.counts.values()) / FLIPS
+        expect(per_flip <= SYSTEM_CALLS_PER_FLIP, f"{name}: {per_flip:.1f} system calls a flip")
+        expect(asked <= set(PER_FLIP), f"{name}: a flip asks the kernel for {asked}")
+        figures.append(f"{name}: {per_flip:.1f} system calls, {cpu:.2f} ms of emulated CPU")
     return f"{'; '.join(figures)}; ioctls: {', '.join(PER_FLIP.values())} only"
 
 

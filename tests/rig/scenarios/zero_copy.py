@@ -166,7 +166,6 @@ def copied_with_the_true_reason(rig: Rig) -> str:
 def copied_in_a_pv_domain(rig: Rig) -> str:
     """An x86 PV dom0 exports nothing: by copy, and that is the reason given."""
     rig.guest("a").destroy()
-    rig.serve()
     with rig.own_guest("z", "Virtual-1:800x600") as guest:
         how = shown(rig, guest, "800x600 XR24", 0)
         expect(how.startswith("by copy") and "a PV domain cannot export" in how, how)
@@ -178,18 +177,12 @@ def controller_that_lies(rig: Rig) -> str:
     """rcar-du with VSP, modelled: copied, and said so; with an IOMMU asserted: contiguous exports."""
     model = "iommu=1 contiguous=0 name=rcar-du vsp=1"
     toml = '[card."driver:rcar-du"]\niommu = true\n'
-    with rig.own_guest("z", "HDMI-A-1:800x600") as guest:
-        guest.ask("close")
-        with controller(rig, model):
-            guest.open()
-            how = shown(rig, guest, "800x600 XR24", RAMFB)
-            expect("wrong memory without an error" in how, how)
-            guest.ask("close")
-        with controller(rig, model, toml=toml):
-            guest.open()
-            asserted = shown(rig, guest, "800x600 XR24", RAMFB)
-            expect(asserted.startswith(f"{ZERO_COPY} write-combined"), asserted)
-            guest.ask("close")
+    with controller(rig, model), rig.own_guest("z", "HDMI-A-1:800x600") as guest:
+        how = shown(rig, guest, "800x600 XR24", RAMFB)
+        expect("wrong memory without an error" in how, how)
+    with controller(rig, model, toml=toml), rig.own_guest("z", "HDMI-A-1:800x600") as guest:
+        asserted = shown(rig, guest, "800x600 XR24", RAMFB)
+        expect(asserted.startswith(f"{ZERO_COPY} write-combined"), asserted)
     return asserted
 
 
@@ -198,21 +191,16 @@ def never_and_require(rig: Rig) -> str:
     """zero-copy = "never" copies what could be shown; "require" refuses what can't, and the guest sees it."""
     never = '[card."driver:rig-display"]\nzero-copy = "never"\n'
     require = '[card."driver:rig-display"]\nzero-copy = "require"\n'
-    with rig.own_guest("z", "HDMI-A-1:800x600") as guest:
-        guest.ask("close")
-        with controller(rig, WITH_IOMMU, toml=never):
-            guest.open()
-            how = shown(rig, guest, "800x600 XR24", RAMFB)
-            expect('zero-copy = "never"' in how, how)
-            guest.ask("close")
-        with controller(rig, WITHOUT_IOMMU, toml=require):
-            guest.open()
-            since = len(rig.daemon.log())
-            guest.ask("mode 0 800x600 XR24")
-            line = rig.daemon.wait_for_log("no way to the screen is left", since=since)
-            failed = guest.kernel_log("Failed to enable display")
-            expect(bool(failed), "the guest's kernel noticed nothing")
-            guest.ask("close")
+    connectors = "HDMI-A-1:800x600"
+    with controller(rig, WITH_IOMMU, toml=never), rig.own_guest("z", connectors) as guest:
+        how = shown(rig, guest, "800x600 XR24", RAMFB)
+        expect('zero-copy = "never"' in how, how)
+    with controller(rig, WITHOUT_IOMMU, toml=require), rig.own_guest("z", connectors) as guest:
+        since = len(rig.daemon.log())
+        guest.ask("mode 0 800x600 XR24")
+        line = rig.daemon.wait_for_log("no way to the screen is left", since=since)
+        failed = guest.kernel_log("Failed to enable display")
+        expect(bool(failed), "the guest's kernel noticed nothing")
     return f"require: {failed[-1].partition('] ')[2]}; {line.partition('left: ')[2][:60]}"
 
 
