@@ -156,6 +156,20 @@ async def test_a_killed_daemon_s_guests_reconnect_to_the_next_one() -> None:
             await serve_and_show(host, domain.guest)
 
 
+async def test_a_guest_that_waits_for_a_daemon_that_ended_is_served_by_the_next_one() -> None:
+    """Its frontend has published its rings, and is still at Initialised when the daemon starts."""
+    with trio.fail_after(20):
+        async with SimHost() as host:
+            domain = await host.toolstack.create([("HDMI-A-1", "800x600")], wait=False)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(Service(Config(), host).run)
+                while domain.guest.state != XenbusState.Initialised:
+                    await trio.sleep(0.001)
+                nursery.cancel_scope.cancel()
+            assert domain.guest.state == XenbusState.Initialised
+            await serve_and_show(host, domain.guest)
+
+
 async def test_init_wait_does_not_wait_for_a_slow_card() -> None:
     device = DisplayDevice(connectors=["HDMI-A-1"])
     device.open_seconds = 1.5

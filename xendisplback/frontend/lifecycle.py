@@ -141,7 +141,8 @@ class Frontend:
                     await self._publish(XenbusState(action.value))
         if Action.INIT_WAIT in step.actions:
             # It serves a frontend that was at Initialising; one that comes there later needs another.
-            self._handled = (Phase.WAITING, self._seen)
+            served = self._seen is XenbusState.Initialising
+            self._handled = (Phase.WAITING, self._seen) if served else None
         self._phase = step.phase
         self._phase_since = trio.current_time()
 
