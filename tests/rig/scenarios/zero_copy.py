@@ -15,7 +15,8 @@ HERE = (ARM64.name,)
 # Behind an IOMMU, from one address, and knows it: rcar-du without VSP.
 WITH_IOMMU = "iommu=1 contiguous=1"
 WITHOUT_IOMMU = "iommu=0 contiguous=1"
-ROUNDS = 1000
+# A thousand were run once (docs/rig.md): at 0.1 s each they are most of a run.
+ROUNDS = 250
 
 
 @scenario(120, machines=HERE)
@@ -206,7 +207,7 @@ def never_and_require(rig: Rig) -> str:
 
 @scenario(300, machines=HERE)
 def rounds_leave_nothing(rig: Rig) -> str:
-    """A thousand buffers made, attached, flipped to and destroyed: fds, grants and memory are where they were."""
+    """Buffers made, attached, flipped to and destroyed in turn: fds, grants and memory are where they were."""
     with controller(rig, WITH_IOMMU), rig.own_guest("z", "HDMI-A-1:640x480") as guest:
         shown(rig, guest, "640x480 XR24", RAMFB)
         guest.rounds(20)
