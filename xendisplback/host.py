@@ -100,7 +100,7 @@ class GrantTable(Protocol):
     def grant(self, domid: int, dmabuf: int, pages: int) -> GrantedPages:
         """Grant the ``pages`` pages of a dma-buf to ``domid``; it must have exactly as many. Blocking.
 
-        Memory that the guest keeps mapped after :meth:`GrantedPages.close` is freed when it lets go (Linux 5.17).
+        Linux does not know how to free contiguous memory that the guest still maps: frontend/allocation.py.
         """
         ...
 
