@@ -231,11 +231,15 @@ class Output:
 
     async def settle(self) -> None:
         """Until nothing is in flight or being closed; :meth:`_attend` sees to it that this comes about."""
-        while self._in_flight is not None:
-            if self._idle is None:
-                self._idle = trio.Event()
-            await self._idle.wait()
-        await self._closed.wait()
+        # Nothing may be awaited after the last look: a refresh could start meanwhile.
+        while True:
+            if not self._closed.is_set():
+                await self._closed.wait()
+            elif self._in_flight is None:
+                return
+            else:
+                self._idle = self._idle or trio.Event()
+                await self._idle.wait()
 
     # Flips: on the hot path from here on, never blocking
 
