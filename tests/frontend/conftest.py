@@ -16,6 +16,7 @@ from xendisplback.sim.device import DisplayDevice
 from xendisplback.sim.domain import Domain
 from xendisplback.sim.guest import Guest
 from xendisplback.sim.host import SimHost
+from xendisplback.sim.kernel import SimKernel
 
 TEST_SECONDS = 20.0
 
@@ -31,9 +32,11 @@ class Machine:
         """A started domain's frontend, connected."""
         return (await self.domain(*connectors, name=name)).guest
 
-    async def domain(self, *connectors: tuple[str, str], name: str = "guest") -> Domain:
+    async def domain(
+        self, *connectors: tuple[str, str], name: str = "guest", be_alloc: bool = False
+    ) -> Domain:
         wanted = list(connectors) or [("HDMI-A-1", "800x600")]
-        domain = await self.host.toolstack.create(wanted, name=name)
+        domain = await self.host.toolstack.create(wanted, name=name, be_alloc=be_alloc)
         await domain.guest.connected()
         return domain
 
@@ -43,26 +46,36 @@ class Machine:
             await trio.sleep(0.01)
 
 
+@asynccontextmanager
+async def run_machine(
+    devices: list[DisplayDevice] | None = None,
+    config: Config | None = None,
+    kernel: SimKernel | None = None,
+) -> AsyncGenerator[Machine, None]:
+    """What the fixture ``machine`` calls."""
+    with trio.fail_after(TEST_SECONDS):
+        async with SimHost(devices, kernel) as host, trio.open_nursery() as nursery:
+            service = Service(config or Config(), host)
+            await nursery.start(service.run)
+            yield Machine(host, service)
+            service.stop()
+            while nursery.child_tasks:
+                await trio.sleep(0.01)
+            assert host.memory.mapped() == 0
+            assert all(device.framebuffers == 0 for device in host.devices)
+            # What living guests with be-alloc=1 may still have mapped.
+            host.fds.close()
+            assert host.memory.backend.granted() == 0
+            assert len(host.memory.dmabufs) == 0
+
+
 Machines = Callable[..., AbstractAsyncContextManager[Machine]]
 
 
 @pytest.fixture
 def machine() -> Machines:
-    """``async with machine(devices=[…], config=Config(…)) as m``; checks at the end that all is released."""
+    """``async with machine(devices=[…], config=Config(…), kernel=SimKernel(…)) as m``.
 
-    @asynccontextmanager
-    async def run(
-        devices: list[DisplayDevice] | None = None, config: Config | None = None
-    ) -> AsyncGenerator[Machine, None]:
-        with trio.fail_after(TEST_SECONDS):
-            async with SimHost(devices) as host, trio.open_nursery() as nursery:
-                service = Service(config or Config(), host)
-                await nursery.start(service.run)
-                yield Machine(host, service)
-                service.stop()
-                while nursery.child_tasks:
-                    await trio.sleep(0.01)
-                assert host.memory.mapped() == 0
-                assert all(device.framebuffers == 0 for device in host.devices)
-
-    return run
+    Checks at the end that all is released.
+    """
+    return run_machine

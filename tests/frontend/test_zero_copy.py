@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 
 import pytest
 import trio
 
-from tests.frontend.conftest import TEST_SECONDS, Machine
+from tests.frontend.conftest import TEST_SECONDS, Machine, run_machine
 from xendisplback.config import CardSettings, Config
 from xendisplback.daemon.service import Service
 from xendisplback.sim.controller import Controller, MemoryNeeds
@@ -44,30 +44,16 @@ class TakesNoOthers(Controller):
         raise Refused(errno.ENODEV, "no memory of others")
 
 
-@asynccontextmanager
-async def running(
+def running(
     controller: Controller | None = None,
     kernel: SimKernel | None = None,
     config: Config | None = None,
     device: DisplayDevice | None = None,
-) -> AsyncGenerator[Machine, None]:
+) -> AbstractAsyncContextManager[Machine]:
     """A daemon in a domain whose kernel exports; checks at the end that nothing is left."""
     if device is None:
         device = DisplayDevice(controller=controller)
-    with trio.fail_after(TEST_SECONDS):
-        async with (
-            SimHost([device], kernel or SimKernel(gntdev_dmabuf=True)) as host,
-            trio.open_nursery() as nursery,
-        ):
-            service = Service(config or Config(), host)
-            await nursery.start(service.run)
-            yield Machine(host, service)
-            service.stop()
-            while nursery.child_tasks:
-                await trio.sleep(0.01)
-            assert host.memory.mapped() == 0
-            assert len(host.memory.dmabufs) == 0
-            assert device.framebuffers == 0
+    return run_machine([device], config, kernel or SimKernel(gntdev_dmabuf=True))
 
 
 def screen(machine: Machine, name: str = "HDMI-A-1") -> bytes:
