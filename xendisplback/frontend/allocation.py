@@ -18,7 +18,6 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -85,6 +84,8 @@ class Allocator:
         """For what follows: memory is allocated and given back in worker threads."""
         self._pools: dict[int, _Pool] = {}
         self._pages: Counter[int] = Counter()
+        self._granting = threading.Lock()
+        """Taken before ``_lock``: no pool is made twice, nor freed while something is granted for it."""
 
     async def allocate(self, domid: int, create: DbufCreate, card: Card | None) -> GrantedMemory:
         """Memory for ``create``, granted to ``domid``; preferably of ``card``.
@@ -149,24 +150,24 @@ class Allocator:
         try:
             memory = _dumb_memory(card, create)
             try:
-                granted = self._grant(domid, memory, pages)
+                with self._granting:
+                    table, granted = self._grant(domid, memory, pages)
+                    piece = _Piece(card, create.shape, memory, granted)
+                    with self._lock:
+                        self._pools.setdefault(domid, _Pool(table)).pieces.append(piece)
             except BaseException:
                 memory.close()
                 raise
         except BaseException:
             self._pay_back(domid, pages)
             raise
-        piece = _Piece(card, create.shape, memory, granted)
-        with self._lock:
-            self._pools[domid].pieces.append(piece)
         return piece
 
-    def _grant(self, domid: int, memory: CardMemory, pages: int) -> GrantedPages:
-        # A domain allocates one buffer at a time: its connection's requests share one lock.
+    def _grant(self, domid: int, memory: CardMemory, pages: int) -> tuple[GrantTable, GrantedPages]:
         with self._lock:
             pool = self._pools.get(domid)
         if pool is not None:
-            return pool.table.grant(domid, memory.fd, pages)
+            return pool.table, pool.table.grant(domid, memory.fd, pages)
         table = self._host.grant_table()
         try:
             granted = table.grant(domid, memory.fd, pages)
@@ -175,9 +176,7 @@ class Allocator:
             raise
         # Before the guest learns the references.
         self._fd_store.keep(_name(domid), table.fd)
-        with self._lock:
-            self._pools[domid] = _Pool(table)
-        return granted
+        return table, granted
 
     def _take(self, domid: int, pages: int) -> None:
         settings = self._settings
@@ -209,14 +208,13 @@ class Allocator:
 
     async def domain_gone(self, domid: int) -> None:
         """Free what was granted to it. Raises HostError."""
-        with self._lock:
-            pool, fds = self._pools.pop(domid, None), self._kept.pop(domid, [])
-        if pool is not None or fds:
-            await trio.sleep(SETTLE_SECONDS)
-            await trio.to_thread.run_sync(self._free, domid, pool, fds)
+        await trio.sleep(SETTLE_SECONDS)
+        await trio.to_thread.run_sync(self._free, domid)
 
-    def _free(self, domid: int, pool: _Pool | None, fds: Sequence[int]) -> None:
-        with ExitStack() as stack:
+    def _free(self, domid: int) -> None:
+        with self._granting, ExitStack() as stack:
+            with self._lock:
+                pool, fds = self._pools.pop(domid, None), self._kept.pop(domid, [])
             stack.callback(self._fd_store.drop, _name(domid))
             for fd in fds:
                 stack.callback(os.close, fd)
