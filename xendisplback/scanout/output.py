@@ -238,7 +238,8 @@ class Output:
             elif self._in_flight is None:
                 return
             else:
-                self._idle = self._idle or trio.Event()
+                if self._idle is None:
+                    self._idle = trio.Event()
                 await self._idle.wait()
 
     # Flips: on the hot path from here on, never blocking
