@@ -16,10 +16,11 @@ import trio
 from tests.frontend.conftest import TEST_SECONDS, Machine, run_machine
 from xendisplback.config import BackendAllocation, Config
 from xendisplback.daemon.service import Service
+from xendisplback.errors import HostError
 from xendisplback.frontend import allocation
 from xendisplback.protocol.displif import REQ_ALLOC, DbufCreate
 from xendisplback.protocol.xenbus import XenbusState as S
-from xendisplback.sim.backend_memory import SimGrantedPages
+from xendisplback.sim.backend_memory import SimGrantedPages, SimSharedPages
 from xendisplback.sim.controller import Controller, MemoryNeeds
 from xendisplback.sim.counts import Counts
 from xendisplback.sim.device import DisplayDevice
@@ -347,6 +348,21 @@ async def test_pages_of_ours_count_only_while_they_live() -> None:
             framebuffer = await domain.guest.create_framebuffer(width, height, "XR24")
             await domain.guest.destroy_framebuffer(framebuffer)
         assert granted(m) == 0
+
+
+async def test_pages_that_gntalloc_refuses_do_not_count(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(table: SimGrantTable, domid: int, pages: int) -> SimSharedPages:
+        raise HostError("over the limit", call="IOCTL_GNTALLOC_ALLOC_GREF", errno=errno.ENOSPC)
+
+    async with running(allowing(per_domain=2), pitch_align=256) as m:
+        domain = await m.domain(be_alloc=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(SimGrantTable, "share", refuse)
+            assert await refused(domain.guest) == errno.ENOSPC
+        assert "DBUF_CREATE: over the limit (IOCTL_GNTALLOC_ALLOC_GREF" in caplog.text
+        await show(m.host, domain.guest)
 
 
 # Bad requests
