@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import struct
@@ -204,7 +205,8 @@ async def by_copy(m: Machine, caplog: pytest.LogCaptureFixture, reason: str) -> 
     assert held(m.host, domain) == 0
     for framebuffer in frames:
         await domain.guest.destroy_framebuffer(framebuffer)
-    assert granted(m) == 0
+    await show(m.host, domain.guest)
+    assert m.host.counts.shares == 2, "what it gave back is given to it again"
 
 
 @pytest.mark.parametrize("name", REFUSALS)
@@ -333,7 +335,7 @@ async def test_card_memory_counts_until_its_domain_is_gone(
         with pytest.raises(GuestError) as caught:
             await first.guest.create_framebuffer(640, 480, "XR24")
         assert caught.value.errno == errno.ENOSPC
-        assert "card memory counts until its domain is gone" in caplog.text
+        assert "memory counts until its domain is gone" in caplog.text
         await m.host.toolstack.destroy(first)
         await freed(m.host, first)
         second = await m.domain(be_alloc=True)
@@ -341,13 +343,15 @@ async def test_card_memory_counts_until_its_domain_is_gone(
         assert intact(m.host)
 
 
-async def test_pages_of_ours_count_only_while_they_live() -> None:
+async def test_pages_that_a_hostile_guest_keeps_count() -> None:
     async with running(allowing(per_domain=2), pitch_align=256) as m:
         domain = await m.domain(be_alloc=True)
-        for width, height in [(800, 600), (800, 500), (800, 600)]:
-            framebuffer = await domain.guest.create_framebuffer(width, height, "XR24")
-            await domain.guest.destroy_framebuffer(framebuffer)
-        assert granted(m) == 0
+        domain.guest.keep_mapped = True
+        for height in (600, 500, 600, 400, 300):
+            with contextlib.suppress(GuestError):
+                framebuffer = await domain.guest.create_framebuffer(800, height, "XR24")
+                await domain.guest.destroy_framebuffer(framebuffer)
+        assert granted(m) + m.host.memory.backend.kept(domain.domid) <= 512
 
 
 async def test_pages_that_gntalloc_refuses_do_not_count(
@@ -446,7 +450,7 @@ def name_an_unknown_page(buffer: GuestBuffer) -> None:
 async def test_a_directory_that_does_not_hold_the_references_is_refused(
     pitch_align: int, forge: Callable[[GuestBuffer], None]
 ) -> None:
-    """The budget is for one buffer: what was allocated for the bad one is free again."""
+    """The budget is for one buffer: what was allocated for the bad one is used again."""
     size = 800 * 1400 * 4
     async with running(allowing(per_domain=5), pitch_align=pitch_align) as m:
         domain = await m.domain(be_alloc=True)
@@ -456,8 +460,7 @@ async def test_a_directory_that_does_not_hold_the_references_is_refused(
             create = request(buffer, height=1400, buffer_sz=size)
             assert (await domain.guest.request(0, create)).status == -errno.EINVAL
             assert m.host.memory.mapped(domain.domid) == RING_PAGES
-        kept = 1094 if pitch_align == 64 else 0
-        assert granted(m, domain) == kept, "it stays in the domain's pool, or is gone"
+        assert granted(m, domain) == 1094, "it stays in the domain's pool"
         good = await domain.guest.create_framebuffer(800, 1400, "XR24")
         good.fill(0x336699)
         display = domain.guest.displays[0]

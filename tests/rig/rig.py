@@ -11,6 +11,7 @@ from tests.rig.cache import progress
 from tests.rig.daemon import UNIT, Daemon
 from tests.rig.dom0_link import Dom0, RigError
 from tests.rig.guests import Guest
+from tests.rig.machines.kind import GuestKind
 from tests.rig.picture import Picture, difference, parse_ppm
 from tests.rig.qemu import Machine
 
@@ -43,9 +44,17 @@ class Rig:
         return self._guests[name]
 
     @contextmanager
-    def own_guest(self, name: str, connectors: str, *, be_alloc: bool = False) -> Generator[Guest]:
+    def own_guest(
+        self,
+        name: str,
+        connectors: str,
+        *,
+        be_alloc: bool = False,
+        kind: GuestKind | None = None,
+    ) -> Generator[Guest]:
         """A guest of one scenario, up, and destroyed at its end."""
-        guest = Guest(self.dom0, self.machine.kind.guest, name, connectors, be_alloc=be_alloc)
+        kind = kind or self.machine.kind.guest
+        guest = Guest(self.dom0, kind, name, connectors, be_alloc=be_alloc)
         self.serve()
         guest.destroy()
         try:

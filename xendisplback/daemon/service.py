@@ -65,6 +65,7 @@ class Service:
                     await self._stop.wait()
                     notify("STOPPING=1")
                     await self._close(store, domid, discovery)
+                    await trio.to_thread.run_sync(allocator.close)
                     nursery.cancel_scope.cancel()
         finally:
             grants.close()

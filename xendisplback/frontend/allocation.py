@@ -8,9 +8,11 @@ that the guest will draw with; where it does not, or where the kernel can't gran
 Card memory must not be freed while the guest still maps it, and nobody tells us when it does. Where the memory is
 contiguous (CMA), the kernel then frees pages that are in use: ``cma_release()`` warns "pages are still in use",
 and dom0's page lists are corrupted (seen on the rig with Linux 7.2: dom0 died of it after an ``xl destroy``, which
-closes the backend before it kills the guest). So card memory that a guest gives back stays granted and is given to
-the same guest again; it is freed when the domain is gone. Over our own end systemd holds it (its fd store):
-an open gntdev handle keeps its grants, and the dma-bufs behind them.
+closes the backend before it kills the guest). So memory that a guest gives back stays granted, counts, and is
+given to the same guest again; it is freed when the domain is gone. Pages of gntalloc are safe to free, but the
+kernel has them until the guest unmaps them: they are treated alike, or a guest could have any number of them.
+Over our own end systemd holds the card's memory (its fd store): an open gntdev handle keeps its grants, and the
+dma-bufs behind them.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,20 +47,22 @@ SETTLE_SECONDS: Final = 2.0
 
 @dataclass(slots=True, eq=False)
 class _Piece:
-    """Memory of ``card`` that is granted to a domain."""
+    """Memory that is granted to a domain: of ``card``, or pages of gntalloc where both are None."""
 
-    card: Card
+    card: Card | None
     shape: tuple[int, ...]
-    memory: CardMemory
+    memory: CardMemory | None
     granted: GrantedPages
+    address: int
+    refused: Sequence[Refusal] = ()
     used: bool = True
 
 
 @dataclass(slots=True)
 class _Pool:
-    """All card memory of one domain; ``table`` is its own, so that it can be kept, and closed, with it."""
+    """All memory of one domain; ``table`` is its card memory's own, so that it can be kept and closed with it."""
 
-    table: GrantTable
+    table: GrantTable | None = None
     pieces: list[_Piece] = field(default_factory=list[_Piece])
 
 
@@ -102,43 +107,33 @@ class Allocator:
 
     def _allocate(self, domid: int, create: DbufCreate, card: Card | None) -> GrantedMemory:
         """Blocking."""
+        piece = self._again(domid, create, card) or self._new(domid, create, card)
+        close = partial(self._give_back, piece)
+        return GrantedMemory(
+            piece.memory, piece.granted, piece.address, piece.shape, piece.refused, close
+        )
+
+    def _again(self, domid: int, create: DbufCreate, card: Card | None) -> _Piece | None:
+        """A piece that the domain had and gave back: still granted to it."""
+        with self._lock:
+            pool = self._pools.get(domid)
+            for piece in pool.pieces if pool is not None else ():
+                if not piece.used and piece.shape == create.shape and piece.card in (card, None):
+                    piece.used = True
+                    return piece
+        return None
+
+    def _new(self, domid: int, create: DbufCreate, card: Card | None) -> _Piece:
         if card is None:
             refusal = Refusal(Step.CARD, None, None, "no open card has its output")
         elif not self._fd_store.available:
             refusal = Refusal(Step.CARD, None, None, "no systemd to hold it over our end")
         else:
             try:
-                piece = self._again(domid, create, card) or self._of_card(domid, create, card)
+                return self._of_card(domid, create, card)
             except HostError as error:
                 refusal = Refusal(Step.CARD, error.call, error.errno, error.message)
-            else:
-                memory, close = piece.memory, partial(self._give_back, piece)
-                return GrantedMemory(memory, piece.granted, memory.address, create.shape, (), close)
-        pages = pages_needed(create.buffer_sz)
-        self._take(domid, pages)
-        try:
-            shared = self._table.share(domid, pages)
-        except BaseException:
-            self._pay_back(domid, pages)
-            raise
-
-        def unshare() -> None:
-            try:
-                shared.close()
-            finally:
-                self._pay_back(domid, pages)
-
-        return GrantedMemory(None, shared, shared.address, create.shape, [refusal], unshare)
-
-    def _again(self, domid: int, create: DbufCreate, card: Card) -> _Piece | None:
-        """A piece that the domain had and gave back: still granted to it."""
-        with self._lock:
-            pool = self._pools.get(domid)
-            for piece in pool.pieces if pool is not None else ():
-                if not piece.used and (piece.card, piece.shape) == (card, create.shape):
-                    piece.used = True
-                    return piece
-        return None
+        return self._of_ours(domid, create, refusal)
 
     def _give_back(self, piece: _Piece) -> None:
         with self._lock:
@@ -151,10 +146,9 @@ class Allocator:
             memory = _dumb_memory(card, create)
             try:
                 with self._granting:
-                    table, granted = self._grant(domid, memory, pages)
-                    piece = _Piece(card, create.shape, memory, granted)
-                    with self._lock:
-                        self._pools.setdefault(domid, _Pool(table)).pieces.append(piece)
+                    granted = self._grant(domid, memory, pages)
+                    piece = _Piece(card, create.shape, memory, granted, memory.address)
+                    self._enter(domid, piece)
             except BaseException:
                 memory.close()
                 raise
@@ -163,11 +157,28 @@ class Allocator:
             raise
         return piece
 
-    def _grant(self, domid: int, memory: CardMemory, pages: int) -> tuple[GrantTable, GrantedPages]:
+    def _of_ours(self, domid: int, create: DbufCreate, refusal: Refusal) -> _Piece:
+        pages = pages_needed(create.buffer_sz)
+        self._take(domid, pages)
+        try:
+            with self._granting:
+                shared = self._table.share(domid, pages)
+                piece = _Piece(None, create.shape, None, shared, shared.address, [refusal])
+                self._enter(domid, piece)
+        except BaseException:
+            self._pay_back(domid, pages)
+            raise
+        return piece
+
+    def _enter(self, domid: int, piece: _Piece) -> None:
+        with self._lock:
+            self._pools.setdefault(domid, _Pool()).pieces.append(piece)
+
+    def _grant(self, domid: int, memory: CardMemory, pages: int) -> GrantedPages:
         with self._lock:
             pool = self._pools.get(domid)
-        if pool is not None:
-            return pool.table, pool.table.grant(domid, memory.fd, pages)
+        if pool is not None and pool.table is not None:
+            return pool.table.grant(domid, memory.fd, pages)
         table = self._host.grant_table()
         try:
             granted = table.grant(domid, memory.fd, pages)
@@ -176,7 +187,9 @@ class Allocator:
             raise
         # Before the guest learns the references.
         self._fd_store.keep(_name(domid), table.fd)
-        return table, granted
+        with self._lock:
+            self._pools.setdefault(domid, _Pool()).table = table
+        return granted
 
     def _take(self, domid: int, pages: int) -> None:
         settings = self._settings
@@ -189,7 +202,7 @@ class Allocator:
                     raise RequestError(
                         Status.ENOSPC,
                         f"DBUF_CREATE: {pages} pages on top of {used} are over the budget for be-alloc=1,"
-                        f" {what} = {limit} MiB; card memory counts until its domain is gone",
+                        f" {what} = {limit} MiB; memory counts until its domain is gone",
                     )
             self._pages[domid] += pages
 
@@ -218,12 +231,21 @@ class Allocator:
             stack.callback(self._fd_store.drop, _name(domid))
             for fd in fds:
                 stack.callback(os.close, fd)
-            if pool is not None:
+            if pool is not None and pool.table is not None:
                 stack.callback(pool.table.close)
-                for piece in pool.pieces:
-                    stack.callback(self._pay_back, domid, len(piece.granted.refs))
+            for piece in pool.pieces if pool is not None else ():
+                stack.callback(self._pay_back, domid, len(piece.granted.refs))
+                if piece.memory is not None:
                     stack.callback(piece.memory.close)
-                    stack.callback(piece.granted.close)
+                stack.callback(piece.granted.close)
+
+    def close(self) -> None:
+        """The daemon ends: give up the pages of gntalloc, which the kernel frees when they are unmapped."""
+        with ExitStack() as stack:
+            for pool in self._pools.values():
+                for piece in pool.pieces:
+                    if piece.card is None:
+                        stack.callback(piece.granted.close)
 
 
 def _name(domid: int) -> str:

@@ -8,6 +8,7 @@ import time
 from tests.rig.controller import controller
 from tests.rig.dom0_link import RigError
 from tests.rig.machines.arm64 import ARM64, BOCHS, GPU, RAMFB
+from tests.rig.machines.x86_64 import PVH_GUEST, X86_64
 from tests.rig.picture import pattern
 from tests.rig.rig import Rig
 from tests.rig.scenario import BOTH, expect, scenario
@@ -51,6 +52,24 @@ def be_alloc_by_copy(rig: Rig) -> str:
         expect(not rounds.failures, str(rounds.failures))
         late = guest.kernel_log("timed-out")
         expect(not late, f"the guest's log: {late}")
+    return how
+
+
+@scenario(180, machines=(X86_64.name,))
+def be_alloc_in_a_pvh_guest(rig: Rig) -> str:
+    """x86: Debian's kernel can't grant the card's memory: pages of gntalloc, exact by copy."""
+    rig.guest("a").destroy()
+    rig.dom0.run("modprobe", "xen-gntalloc")
+    with (
+        rig.daemon.configured(ALLOWED),
+        # A PV guest's programs can't map what we grant it: they are killed.
+        rig.own_guest("e", "Virtual-1:800x600", be_alloc=True, kind=PVH_GUEST) as guest,
+    ):
+        how = shown(rig, guest, "800x600 XR24", 0)
+        expect(how.startswith("by copy (card's memory: xengnttab_dmabuf_imp_to_refs ENOTTY"), how)
+        guest.flip(30)
+        guest.ask("show 0 4")
+        rig.expect_picture(0, pattern(800, 600, 4))
     return how
 
 
