@@ -5,8 +5,8 @@ VENV := .venv
 PYTHON := /usr/bin/python3
 BIN := $(VENV)/bin
 BUILD_PACKAGES := python3 python3-dev python3-venv gcc pkg-config libxen-dev libdrm-dev
-TEST_PACKAGES := $(file < tests/debian-packages.txt)
-RIG_PACKAGES := $(file < tests/rig/host-packages.txt)
+TEST_PACKAGES := $(shell cat tests/debian-packages.txt)
+RIG_PACKAGES := $(shell cat tests/rig/host-packages.txt)
 
 .PHONY: demo test lint bench rig rig-shell clean
 
