@@ -103,4 +103,4 @@ def ioctls(rig: Rig, guest: Guest) -> set[str]:
     rig.dom0.shell(f"{strace} </dev/null >/dev/null & sleep 1; echo $! >/tmp/strace.pid")
     guest.flip(50)
     rig.dom0.shell("kill -INT $(cat /tmp/strace.pid); sleep 1")
-    return set(re.findall(r"ioctl\(\d+, ([^,]+)", rig.dom0.get(output).decode()))
+    return set(re.findall(r"ioctl\(\d+, (\w+)", rig.dom0.get(output).decode()))
