@@ -15,9 +15,7 @@ import msgspec
 
 from xendisplback.errors import HostError
 from xendisplback.host import Card
-
-Selector = Annotated[str, msgspec.Meta(pattern="^(/|driver:.|connector:.)")]
-"""A path, ``driver:NAME`` or ``connector:NAME``."""
+from xendisplback.kms.selector import parse_selector
 
 DEFAULT_PATH = Path("/etc/xendisplback/xendisplback.toml")
 
@@ -49,7 +47,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
     """Which cards to use: a path, ``driver:NAME``, ``connector:NAME``; empty: every card with KMS."""
     refresh_rate: Annotated[float, msgspec.Meta(ge=0, le=240)] = 30.0
     """Hz at which a picture is copied again while its guest does not flip; 0: never."""
-    card: dict[Selector, CardSettings] = {}
+    card: dict[str, CardSettings] = {}
     """By selector. A card takes the first one that names it."""
     be_alloc: BackendAllocation = BackendAllocation()
 
@@ -87,6 +85,10 @@ def _check_tables(untyped: dict[str, object], path: Path) -> None:
     cards = untyped.get("card")
     if isinstance(cards, dict):
         for selector, settings in cast("dict[str, object]", cards).items():
+            try:
+                parse_selector(selector)
+            except HostError as error:
+                raise ConfigError(error.message, path=str(path), hint=error.hint) from None
             _check_keys(CardSettings, settings, f' in [card."{selector}"]', path)
 
 

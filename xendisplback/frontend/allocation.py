@@ -20,10 +20,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final
 
 import trio
@@ -45,25 +44,12 @@ SETTLE_SECONDS: Final = 2.0
 """XenStore says that a domain is gone when Xen has begun to end it; its mappings go in the same step."""
 
 
-@dataclass(slots=True, eq=False)
-class _Piece:
-    """Memory that is granted to a domain: of ``card``, or pages of gntalloc where both are None."""
-
-    card: Card | None
-    shape: tuple[int, ...]
-    memory: CardMemory | None
-    granted: GrantedPages
-    address: int
-    refused: Sequence[Refusal] = ()
-    used: bool = True
-
-
 @dataclass(slots=True)
 class _Pool:
     """All memory of one domain; ``table`` is its card memory's own, so that it can be kept and closed with it."""
 
     table: GrantTable | None = None
-    pieces: list[_Piece] = field(default_factory=list[_Piece])
+    memories: list[GrantedMemory] = field(default_factory=list[GrantedMemory])
 
 
 class Allocator:
@@ -107,23 +93,19 @@ class Allocator:
 
     def _allocate(self, domid: int, create: DbufCreate, card: Card | None) -> GrantedMemory:
         """Blocking."""
-        piece = self._again(domid, create, card) or self._new(domid, create, card)
-        close = partial(self._give_back, piece)
-        return GrantedMemory(
-            piece.memory, piece.granted, piece.address, piece.shape, piece.refused, close
-        )
+        return self._again(domid, create, card) or self._new(domid, create, card)
 
-    def _again(self, domid: int, create: DbufCreate, card: Card | None) -> _Piece | None:
-        """A piece that the domain had and gave back: still granted to it."""
+    def _again(self, domid: int, create: DbufCreate, card: Card | None) -> GrantedMemory | None:
+        """What the domain had and gave back: still granted to it."""
         with self._lock:
             pool = self._pools.get(domid)
-            for piece in pool.pieces if pool is not None else ():
-                if not piece.used and piece.shape == create.shape and piece.card in (card, None):
-                    piece.used = True
-                    return piece
+            for memory in pool.memories if pool is not None else ():
+                if memory.free and memory.shape == create.shape and memory.card in (card, None):
+                    memory.free = False
+                    return memory
         return None
 
-    def _new(self, domid: int, create: DbufCreate, card: Card | None) -> _Piece:
+    def _new(self, domid: int, create: DbufCreate, card: Card | None) -> GrantedMemory:
         if card is None:
             refusal = Refusal(Step.CARD, None, None, "no open card has its output")
         elif not self._fd_store.available:
@@ -135,44 +117,31 @@ class Allocator:
                 refusal = Refusal(Step.CARD, error.call, error.errno, error.message)
         return self._of_ours(domid, create, refusal)
 
-    def _give_back(self, piece: _Piece) -> None:
-        with self._lock:
-            piece.used = False
-
-    def _of_card(self, domid: int, create: DbufCreate, card: Card) -> _Piece:
+    def _of_card(self, domid: int, create: DbufCreate, card: Card) -> GrantedMemory:
         pages = pages_needed(create.buffer_sz)
-        self._take(domid, pages)
-        try:
-            memory = _dumb_memory(card, create)
+        with self._budget(domid, pages):
+            dumb = _dumb_memory(card, create)
             try:
                 with self._granting:
-                    granted = self._grant(domid, memory, pages)
-                    piece = _Piece(card, create.shape, memory, granted, memory.address)
-                    self._enter(domid, piece)
+                    granted = self._grant(domid, dumb, pages)
+                    return self._enter(
+                        domid, GrantedMemory(granted, dumb.address, create.shape, card, dumb)
+                    )
             except BaseException:
-                memory.close()
+                dumb.close()
                 raise
-        except BaseException:
-            self._pay_back(domid, pages)
-            raise
-        return piece
 
-    def _of_ours(self, domid: int, create: DbufCreate, refusal: Refusal) -> _Piece:
+    def _of_ours(self, domid: int, create: DbufCreate, refusal: Refusal) -> GrantedMemory:
         pages = pages_needed(create.buffer_sz)
-        self._take(domid, pages)
-        try:
-            with self._granting:
-                shared = self._table.share(domid, pages)
-                piece = _Piece(None, create.shape, None, shared, shared.address, [refusal])
-                self._enter(domid, piece)
-        except BaseException:
-            self._pay_back(domid, pages)
-            raise
-        return piece
+        with self._budget(domid, pages), self._granting:
+            shared = self._table.share(domid, pages)
+            memory = GrantedMemory(shared, shared.address, create.shape, refused=[refusal])
+            return self._enter(domid, memory)
 
-    def _enter(self, domid: int, piece: _Piece) -> None:
+    def _enter(self, domid: int, memory: GrantedMemory) -> GrantedMemory:
         with self._lock:
-            self._pools.setdefault(domid, _Pool()).pieces.append(piece)
+            self._pools.setdefault(domid, _Pool()).memories.append(memory)
+        return memory
 
     def _grant(self, domid: int, memory: CardMemory, pages: int) -> GrantedPages:
         with self._lock:
@@ -190,6 +159,16 @@ class Allocator:
         with self._lock:
             self._pools.setdefault(domid, _Pool()).table = table
         return granted
+
+    @contextmanager
+    def _budget(self, domid: int, pages: int) -> Generator[None]:
+        """Take ``pages``, for good unless the block raises."""
+        self._take(domid, pages)
+        try:
+            yield
+        except BaseException:
+            self._pay_back(domid, pages)
+            raise
 
     def _take(self, domid: int, pages: int) -> None:
         settings = self._settings
@@ -233,19 +212,17 @@ class Allocator:
                 stack.callback(os.close, fd)
             if pool is not None and pool.table is not None:
                 stack.callback(pool.table.close)
-            for piece in pool.pieces if pool is not None else ():
-                stack.callback(self._pay_back, domid, len(piece.granted.refs))
-                if piece.memory is not None:
-                    stack.callback(piece.memory.close)
-                stack.callback(piece.granted.close)
+            for memory in pool.memories if pool is not None else ():
+                stack.callback(self._pay_back, domid, memory.pages)
+                stack.callback(memory.end)
 
     def close(self) -> None:
         """The daemon ends: give up the pages of gntalloc, which the kernel frees when they are unmapped."""
         with ExitStack() as stack:
             for pool in self._pools.values():
-                for piece in pool.pieces:
-                    if piece.card is None:
-                        stack.callback(piece.granted.close)
+                for memory in pool.memories:
+                    if memory.card is None:
+                        stack.callback(memory.end)
 
 
 def _name(domid: int) -> str:

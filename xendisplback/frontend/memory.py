@@ -7,13 +7,13 @@ here dma-buf, the kernel's release of it, grants, memory; only then is DBUF_DEST
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import ExitStack
 from typing import Protocol
 
 import trio
 
-from xendisplback.host import CardMemory, DmaBuf, GrantedPages, GrantMapping
+from xendisplback.host import Card, CardMemory, DmaBuf, GrantedPages, GrantMapping
 from xendisplback.scanout.frame import FrameMemory
 from xendisplback.scanout.ladder import EXPORTS, Refusal, Step
 from xendisplback.xen.gnttab import DomainGrants
@@ -86,26 +86,32 @@ class GuestMemory:
 
 
 class GrantedMemory:
-    """Memory of ours that the guest may map (be-alloc=1): the card's own, or pages that only the CPU reaches."""
+    """Memory of ours that the guest may map (be-alloc=1): the card's own, or pages that only the CPU reaches.
+
+    It outlives the guest's buffers: :mod:`~xendisplback.frontend.allocation` gives it to the same guest again.
+    """
 
     def __init__(
         self,
-        memory: CardMemory | None,
         granted: GrantedPages,
         address: int,
         shape: Hashable,
-        refused: Sequence[Refusal],
-        close: Callable[[], None],
+        card: Card | None = None,
+        memory: CardMemory | None = None,
+        refused: Sequence[Refusal] = (),
     ) -> None:
-        """``memory`` None: only the CPU reaches it, at ``address``. ``close``: what :meth:`close` does."""
+        """``card`` and its ``memory``: None where only the CPU reaches it, at ``address``."""
         self.shape = shape
         self.steps: Sequence[Step] = (Step.COPY,) if memory is None else (Step.CARD, Step.COPY)
         self.refused = refused
         self.refs = granted.refs
         self.pages = len(granted.refs)
+        self.card = card
+        self.free = False
+        """No buffer of the guest uses it."""
+        self._granted = granted
         self._memory = memory
         self._address = address
-        self._close = close
 
     async def address(self, deadline: float) -> int:
         return self._address
@@ -118,4 +124,11 @@ class GrantedMemory:
         """It stays: the guest uses it."""
 
     def close(self) -> None:
-        self._close()
+        self.free = True
+
+    def end(self) -> None:
+        """Take it back from the guest, which is gone or can't hurt by mapping it. Blocking. Raises HostError."""
+        with ExitStack() as stack:
+            if self._memory is not None:
+                stack.callback(self._memory.close)
+            stack.callback(self._granted.close)

@@ -125,7 +125,7 @@ class RequestHandler:
         try:
             await self._fill_directory(request.gref_directory, memory.refs)
         except BaseException:
-            await _close([memory])
+            memory.close()
             raise
         return memory
 

@@ -103,9 +103,8 @@ def _job(
     layout = frame.layout
     left, top = centred(crop, buffers.mode)
     pixel = FORMATS[buffers.fourcc].bytes_per_pixel
-    start = layout.offset + crop.y * layout.pitch + crop.x * layout.format.bytes_per_pixel
     return CopyJob(
-        address + start,
+        address + crop.start(layout),
         layout.pitch,
         target.address + top * target.pitch + left * pixel,
         target.pitch,

@@ -7,9 +7,9 @@ from xendisplback.errors import HostError
 from xendisplback.host import Framebuffer
 from xendisplback.kms.geometry import Geometry
 from xendisplback.kms.mode import Mode
-from xendisplback.protocol.formats import plain
 from xendisplback.scanout.frame import Crop, Frame, Lease
 from xendisplback.scanout.ladder import ADD_FRAMEBUFFER, PLANE_FORMATS, Way
+from xendisplback.scanout.modes import same_layout
 from xendisplback.scanout.pipe import Picture, Pipe, centred
 
 
@@ -60,13 +60,10 @@ def import_framebuffer(pipe: Pipe, frame: Frame, crop: Crop, dmabuf: int) -> Fra
     """
     refused: HostError | None = None
     for layout in (frame.layout, *frame.others):
-        # An alpha channel is dropped: premultiplied pixels over a black background are just their colours.
-        formats = (plain(layout.format).fourcc, layout.format.fourcc)
-        usable = [fourcc for fourcc in formats if fourcc in pipe.plane.formats]
+        usable = [code for code in same_layout(layout.format) if code in pipe.plane.formats]
         if not usable:
             raise HostError(f"the plane does not take {layout.format.name}", call=PLANE_FORMATS)
-        start = layout.offset + crop.y * layout.pitch + crop.x * layout.format.bytes_per_pixel
-        geometry = Geometry(crop.width, crop.height, layout.pitch, start, usable[0])
+        geometry = Geometry(crop.width, crop.height, layout.pitch, crop.start(layout), usable[0])
         try:
             return pipe.card.import_framebuffer(dmabuf, geometry)
         except HostError as error:

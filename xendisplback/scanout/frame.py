@@ -74,5 +74,9 @@ class Crop:
     width: int
     height: int
 
+    def start(self, layout: FrameLayout) -> int:
+        """The byte of the buffer at which it begins."""
+        return layout.offset + self.y * layout.pitch + self.x * layout.format.bytes_per_pixel
+
     def inside(self, layout: FrameLayout) -> bool:
         return self.x + self.width <= layout.width and self.y + self.height <= layout.height

@@ -8,7 +8,7 @@ Decisions only, no I/O. The rules:
    would show wrong memory without an error.
 3. A refusal is looked up in ``_RULES`` by call and errno. The rule says what it means, and how far it reaches:
    every export, this step for this shape of buffer, every export or this step for this picture (buffer, layout,
-   crop and mode), or just this one buffer.
+   crop and mode), or every export or this step of just this one buffer.
 4. What was learnt belongs to one guest's connection and one opened card. It is not shared: whether an import
    succeeds depends on where the guest's pages lie, and no guest may spoil another one's way.
 5. An error that tells nothing about a way (the card is gone, the guest is paged out) ends the climb.
@@ -132,6 +132,7 @@ class _Reach(Enum):
     BUFFER = auto()
     EXPORTS_OF_PICTURE = auto()
     PICTURE = auto()
+    EXPORTS_ONCE = auto()
     ONCE = auto()
 
 
@@ -151,7 +152,7 @@ _RULES: Final = (
           " CONFIG_XEN_GNTDEV_DMABUF"),
     _Rule(EXPORT, ENOTTY, False, _Reach.EXPORTS, "kernel without CONFIG_XEN_GNTDEV_DMABUF"),
     _Rule(EXPORT, EINVAL, True, _Reach.EXPORTS, "a PV domain cannot export"),
-    _Rule(EXPORT, EINVAL, False, _Reach.ONCE, "a grant reference is not valid"),
+    _Rule(EXPORT, EINVAL, False, _Reach.EXPORTS_ONCE, "a grant reference is not valid"),
     _Rule(EXPORT, ENOMEM, None, _Reach.BUFFER, "no contiguous memory left (CMA)"),
     _Rule(EXPORT, None, None, _Reach.BUFFER, "the kernel does not export these pages"),
     _Rule(IMPORT, EINVAL, None, _Reach.BUFFER, "the controller wants contiguous memory"),
@@ -238,26 +239,21 @@ class Ladder:
                 meaning = f"{facts.driver} scans on from the first address: only contiguous exports"
         return None if meaning is None else Refusal(step, call, None, meaning)
 
-    def learn(self, step: Step, buffer: Hashable, picture: Hashable, error: HostError) -> Refusal:
-        """Raises ``error`` where it says nothing about ``step``."""
-        rule = self._rule(error)
-        if rule is None:
-            raise error
-        refusal = Refusal(step, error.call, error.errno, rule.meaning)
-        if rule.reach is _Reach.EXPORTS:
+    def learn(self, refusal: Refusal, reach: _Reach, buffer: Hashable, picture: Hashable) -> None:
+        step = refusal.step
+        if reach is _Reach.EXPORTS:
             self._no_exports = refusal
-        elif rule.reach is _Reach.BUFFER:
+        elif reach is _Reach.BUFFER:
             _bounded(self._learnt)[step, buffer] = refusal
-        elif rule.reach is _Reach.EXPORTS_OF_PICTURE and step in EXPORTS:
-            for export in EXPORTS:
-                _bounded(self._learnt)[export, (buffer, picture)] = refusal
-        elif rule.reach in (_Reach.PICTURE, _Reach.EXPORTS_OF_PICTURE):
-            _bounded(self._learnt)[step, (buffer, picture)] = refusal
-        return refusal
+        elif reach in (_Reach.PICTURE, _Reach.EXPORTS_OF_PICTURE):
+            alike = EXPORTS if reach is _Reach.EXPORTS_OF_PICTURE and step in EXPORTS else (step,)
+            for each in alike:
+                _bounded(self._learnt)[each, (buffer, picture)] = refusal
 
-    def _rule(self, error: HostError) -> _Rule | None:
+    def rule(self, error: HostError) -> _Rule:
+        """Raises ``error`` where it says nothing about a way."""
         if error.errno == ETIMEDOUT or (error.call == COMMIT and error.errno in _GONE):
-            return None
+            raise error
         for rule in _RULES:
             if (
                 rule.call == error.call
@@ -265,7 +261,7 @@ class Ladder:
                 and rule.pv in (None, self._facts.pv)
             ):
                 return rule
-        return None
+        raise error
 
 
 class Climb:
@@ -293,10 +289,11 @@ class Climb:
         """
         if self.step is Step.COPY:
             raise error
-        refusal = self._ladder.learn(self.step, self._buffer, self._picture, error)
+        rule = self._ladder.rule(error)
+        refusal = Refusal(self.step, error.call, error.errno, rule.meaning)
+        self._ladder.learn(refusal, rule.reach, self._buffer, self._picture)
         self.refusals.append(refusal)
-        if (error.call, error.errno) == (EXPORT, EINVAL):
-            # What is wrong with a reference is wrong in every export.
+        if rule.reach is _Reach.EXPORTS_ONCE:
             self._rest = [step for step in self._rest if step not in EXPORTS]
         self.step = self._next()
 

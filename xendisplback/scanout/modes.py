@@ -32,15 +32,22 @@ def choose_mode(modes: Sequence[Mode], width: int, height: int) -> Mode:
     )
 
 
+def same_layout(source: Format) -> tuple[int, int]:
+    """The FourCCs that show ``source``'s pixels as they are, the better one first.
+
+    An alpha channel is dropped: premultiplied pixels over a black background are just their colours.
+    """
+    return plain(source).fourcc, source.fourcc
+
+
 def choose_format(
     source: Format, plane_formats: frozenset[int], convertible: Callable[[int, int], bool]
 ) -> int:
     """The FourCC of the framebuffer that shows ``source``: its own without alpha if the plane has it.
 
-    An alpha channel is dropped: premultiplied pixels over a black background are just their colours.
     Raises RequestError EINVAL where the plane takes nothing that we can convert to.
     """
-    for candidate in (plain(source).fourcc, source.fourcc, XRGB8888):
+    for candidate in (*same_layout(source), XRGB8888):
         if candidate in plane_formats and convertible(source.fourcc, candidate):
             return candidate
     raise RequestError(

@@ -36,7 +36,7 @@ class Screen:
         self._mode_blob: Blob | None = None
 
     def path(self, frame: Frame) -> Path | None:
-        """How a flip shows ``frame``; None: :meth:`show` it first."""
+        """How a flip shows ``frame``; None: it has not been shown yet."""
         return self._paths.get(frame)
 
     def show_directly(self, frame: Frame, lease: Lease, way: Way) -> None:
