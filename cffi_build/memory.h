@@ -16,7 +16,7 @@ void xdb_fence(void);
 void xdb_read(uintptr_t address, void *copy, size_t size);
 void xdb_write(uintptr_t address, const void *data, size_t size);
 
-/* Pictures (memory_copy.c). */
+/* Pictures (memory_copy.c, memory_convert.c, memory_digest.c). */
 enum xdb_conversion {
 	XDB_COPY,	/* same layout; unit: bytes */
 	XDB_RGB565,	/* to XRGB8888; unit: pixels, as all below */
@@ -36,8 +36,14 @@ struct xdb_job {
 	int conversion;		/* enum xdb_conversion */
 };
 
-/* 0, or -EFAULT if the memory vanished (SIGBUS: a device that was unplugged). */
-int xdb_run(const struct xdb_job *job);
+/*
+ * Copy or convert. *digest, if there is one, becomes a digest of exactly the bytes that were copied, though
+ * the guest may write them meanwhile. 0, or -EFAULT if the memory vanished (SIGBUS: a device was unplugged).
+ */
+int xdb_run(const struct xdb_job *job, uint64_t *digest);
+
+/* The digest that xdb_run() would give now, without copying: equal digests, equal pictures. As xdb_run(). */
+int xdb_digest(const struct xdb_job *job, uint64_t *digest);
 
 /* Measure memcpy against non-temporal stores on this machine and use the faster; 1: non-temporal. */
 int xdb_choose_copy(void);

@@ -27,7 +27,8 @@ struct xdb_job {
     uint32_t rows;
     int conversion;
 };
-int xdb_run(const struct xdb_job *job);
+int xdb_run(const struct xdb_job *job, uint64_t *digest);
+int xdb_digest(const struct xdb_job *job, uint64_t *digest);
 int xdb_choose_copy(void);
 
 struct xdb_copier;
@@ -43,11 +44,13 @@ ffibuilder.set_source(
     '#include "memory.h"',
     sources=[
         "cffi_build/memory_ring.c",
+        "cffi_build/memory_convert.c",
         "cffi_build/memory_copy.c",
+        "cffi_build/memory_digest.c",
         "cffi_build/memory_copier.c",
     ],
     include_dirs=["cffi_build"],
-    depends=["cffi_build/memory.h"],
+    depends=["cffi_build/memory.h", "cffi_build/memory_picture.h"],
     # -O3: the conversions are to be vectorised.
     extra_compile_args=["-O3", "-pthread"],
     extra_link_args=["-pthread"],

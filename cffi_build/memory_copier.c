@@ -56,7 +56,7 @@ static void *work(void *argument)
 		if (copier->stop)
 			return NULL;
 		announce = !copier->submit;
-		result = xdb_run(copier->job);
+		result = xdb_run(copier->job, NULL);
 		if (result == 0 && copier->submit)
 			result = copier->submit(copier->argument);
 		finish(copier, result, announce || result != 0);

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * Copying and converting pictures, row by row. The conversions are plain loops that gcc -O3 vectorises;
- * channels are widened by repeating their top bits, so that full scale stays full scale.
- */
-#include "memory.h"
+/* Copying pictures, row by row, with or without a conversion and a digest of what was copied. */
+#include "memory_picture.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -15,13 +12,6 @@
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
-
-#define OPAQUE 0xff000000u
-
-/* A guest's picture may start at an odd address: data_ofs and the pitch are its own choice. */
-typedef uint16_t unaligned_u16 __attribute__((aligned(1), may_alias));
-
-typedef void row_function(void *restrict to, const void *restrict from, size_t units);
 
 static void copy_row(void *restrict to, const void *restrict from, size_t units)
 {
@@ -54,107 +44,45 @@ static void stream_row(void *restrict to, const void *restrict from, size_t unit
 }
 #endif
 
-static row_function *plain_copy = copy_row;
+static xdb_row *plain_copy = copy_row;
 
-static void rgb565_row(void *restrict to, const void *restrict from, size_t units)
-{
-	uint32_t *restrict d = to;
-	const unaligned_u16 *restrict s = from;
-
-	for (size_t i = 0; i < units; i++) {
-		uint32_t v = s[i], r = v >> 11, g = v >> 5 & 63, b = v & 31;
-
-		d[i] = OPAQUE | (r << 3 | r >> 2) << 16 | (g << 2 | g >> 4) << 8 | (b << 3 | b >> 2);
-	}
-}
-
-static void rgb888_row(void *restrict to, const void *restrict from, size_t units)
-{
-	uint32_t *restrict d = to;
-	const uint8_t *restrict s = from;
-
-	for (size_t i = 0; i < units; i++)
-		d[i] = OPAQUE | (uint32_t)s[3 * i + 2] << 16 | (uint32_t)s[3 * i + 1] << 8 | s[3 * i];
-}
-
-static void xrgb4444_row(void *restrict to, const void *restrict from, size_t units)
-{
-	uint32_t *restrict d = to;
-	const unaligned_u16 *restrict s = from;
-
-	for (size_t i = 0; i < units; i++) {
-		uint32_t v = s[i];
-
-		d[i] = OPAQUE | (v >> 8 & 15) * 17 << 16 | (v >> 4 & 15) * 17 << 8 | (v & 15) * 17;
-	}
-}
-
-static void xrgb1555_row(void *restrict to, const void *restrict from, size_t units)
-{
-	uint32_t *restrict d = to;
-	const unaligned_u16 *restrict s = from;
-
-	for (size_t i = 0; i < units; i++) {
-		uint32_t v = s[i], r = v >> 10 & 31, g = v >> 5 & 31, b = v & 31;
-
-		d[i] = OPAQUE | (r << 3 | r >> 2) << 16 | (g << 3 | g >> 2) << 8 | (b << 3 | b >> 2);
-	}
-}
-
-static inline uint32_t clamp(int32_t v)
-{
-	return v < 0 ? 0 : v > 255 ? 255 : (uint32_t)v;
-}
-
-/* BT.601, limited range, which is what V4L2 and DRM mean by YUYV without further words. */
-static inline uint32_t yuv(int32_t y, int32_t u, int32_t v)
-{
-	int32_t c = 298 * (y - 16) + 128, d = u - 128, e = v - 128;
-
-	return OPAQUE | clamp((c + 409 * e) >> 8) << 16 |
-	       clamp((c - 100 * d - 208 * e) >> 8) << 8 | clamp((c + 516 * d) >> 8);
-}
-
-static void yuyv_row(void *restrict to, const void *restrict from, size_t units)
-{
-	uint32_t *restrict d = to;
-	const uint8_t *restrict s = from;
-	size_t pairs = units / 2;
-
-	for (size_t i = 0; i < pairs; i++) {
-		d[2 * i] = yuv(s[4 * i], s[4 * i + 1], s[4 * i + 3]);
-		d[2 * i + 1] = yuv(s[4 * i + 2], s[4 * i + 1], s[4 * i + 3]);
-	}
-	/* An odd width ends with Y and U; its V would lie outside of the row. */
-	if (units & 1)
-		d[units - 1] = yuv(s[4 * pairs], s[4 * pairs + 1], pairs ? s[4 * pairs - 1] : 128);
-}
-
-static row_function *row_of(int conversion)
-{
-	switch (conversion) {
-	case XDB_RGB565:
-		return rgb565_row;
-	case XDB_RGB888:
-		return rgb888_row;
-	case XDB_XRGB4444:
-		return xrgb4444_row;
-	case XDB_XRGB1555:
-		return xrgb1555_row;
-	case XDB_YUYV:
-		return yuyv_row;
-	default:
-		return plain_copy;
-	}
-}
-
-static void run_rows(const struct xdb_job *job, row_function *row)
+static void run_rows(const struct xdb_job *job, xdb_row *row)
 {
 	for (uint32_t y = 0; y < job->rows; y++)
 		row((void *)(job->destination + y * job->destination_pitch),
 		    (const void *)(job->source + y * job->source_pitch), job->units);
 #ifdef __SSE2__
 	/* Streamed stores are weakly ordered: the commit that follows must come after them. */
+	_mm_sfence();
+#endif
+}
+
+/*
+ * Portions are digested on their way into a buffer in the first cache and go on from there: what is shown is
+ * what was digested, while the guest draws on. The last portion takes one unit more rather than leave it
+ * alone, because a pixel of YUYV needs its neighbour.
+ */
+static void digest_rows(const struct xdb_job *job, xdb_row *row, struct xdb_digest_state *state)
+{
+	enum { PORTION = 2048 };
+	const size_t unit = xdb_unit_bytes(job->conversion);
+	const size_t made = job->conversion == XDB_COPY ? 1 : 4;
+	uint8_t portion[(PORTION + 1) * 3];
+
+	for (uint32_t y = 0; y < job->rows; y++) {
+		const uint8_t *s = (const uint8_t *)(job->source + y * job->source_pitch);
+		uint8_t *d = (uint8_t *)(job->destination + y * job->destination_pitch);
+
+		for (size_t left = job->units, now; left; left -= now, s += now * unit) {
+			now = left > PORTION + 1 ? PORTION : left;
+			xdb_digest_copy(state, portion, s, now * unit);
+			if (row) {
+				row(d, portion, now);
+				d += now * made;
+			}
+		}
+	}
+#ifdef __SSE2__
 	_mm_sfence();
 #endif
 }
@@ -189,10 +117,12 @@ static void install(void)
 	sigaction(SIGBUS, &action, &before);
 }
 
-int xdb_run(const struct xdb_job *job)
+/* Row is NULL: digest only. */
+static int run(const struct xdb_job *job, xdb_row *row, uint64_t *digest)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	sigjmp_buf environment;
+	struct xdb_digest_state state;
 
 	pthread_once(&once, install);
 	if (sigsetjmp(environment, 0)) {
@@ -200,13 +130,30 @@ int xdb_run(const struct xdb_job *job)
 		return -EFAULT;
 	}
 	rescue = &environment;
-	run_rows(job, row_of(job->conversion));
+	if (digest) {
+		xdb_digest_start(&state);
+		digest_rows(job, row, &state);
+		*digest = xdb_digest_end(&state);
+	} else {
+		run_rows(job, row);
+	}
 	rescue = NULL;
 	return 0;
 }
 
+int xdb_run(const struct xdb_job *job, uint64_t *digest)
+{
+	return run(job, job->conversion == XDB_COPY ? plain_copy : xdb_conversion_row(job->conversion),
+		   digest);
+}
+
+int xdb_digest(const struct xdb_job *job, uint64_t *digest)
+{
+	return run(job, NULL, digest);
+}
+
 #ifdef __SSE2__
-static int64_t nanoseconds(const struct xdb_job *job, row_function *row)
+static int64_t nanoseconds(const struct xdb_job *job, xdb_row *row)
 {
 	struct timespec start, end;
 

@@ -15,8 +15,12 @@ int main(void)
 		struct xdb_job job = { (uintptr_t)source + 1, (uintptr_t)target, PITCH, TARGET_PITCH,
 				       WIDTH, ROWS, conversion };
 
-		if (xdb_run(&job) != 0)
+		uint64_t digest, now;
+
+		if (xdb_run(&job, NULL) || xdb_run(&job, &digest) || xdb_digest(&job, &now))
 			return 1;
+		if (digest != now)
+			return 2;
 	}
 	free(source);
 	free(target);

@@ -65,9 +65,27 @@ class CopyJob:
 
     def run(self) -> None:
         """Copy now, in this thread, without the GIL. Raises HostError EFAULT if the memory vanished."""
-        result = load_memory().lib.xdb_run(self.struct)
-        if result != 0:
-            raise HostError("the card's memory vanished while it was written to", errno=-result)
+        memory = load_memory()
+        _check(memory.lib.xdb_run(self.struct, memory.ffi.NULL))
+
+    def run_and_digest(self) -> int:
+        """As :meth:`run`; the digest of exactly the bytes that were copied."""
+        memory = load_memory()
+        digest = memory.ffi.new("uint64_t *")
+        _check(memory.lib.xdb_run(self.struct, digest))
+        return digest[0]
+
+    def digest(self) -> int:
+        """Of the picture as it is now: equal to that of a copy of the same picture."""
+        memory = load_memory()
+        digest = memory.ffi.new("uint64_t *")
+        _check(memory.lib.xdb_digest(self.struct, digest))
+        return digest[0]
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        raise HostError("the card's memory vanished while it was written to", errno=-result)
 
 
 @functools.cache
