@@ -48,24 +48,4 @@ int xdb_digest(const struct xdb_job *job, uint64_t *digest);
 /* Measure memcpy against non-temporal stores on this machine and use the faster; 1: non-temporal. */
 int xdb_choose_copy(void);
 
-/* The copier's thread (memory_copier.c): one job at a time. */
-struct xdb_copier;
-
-/* NULL with errno. `done_fd` is an eventfd. */
-struct xdb_copier *xdb_copier_new(int done_fd);
-
-/*
- * Run `job` and then, if it succeeded, `submit(argument)` (0, or a negative errno), in the copier's thread.
- * If there is no `submit`, or either fails, done_fd becomes readable. Waits for the end of the previous job,
- * which is near: whoever starts a job was told that the previous one is on screen.
- */
-void xdb_copier_start(struct xdb_copier *copier, const struct xdb_job *job, uintptr_t submit,
-		      uintptr_t argument);
-
-/* Until no job runs; the last job's result. */
-int xdb_copier_wait(struct xdb_copier *copier);
-
-/* Waits, ends the thread, frees. */
-void xdb_copier_free(struct xdb_copier *copier);
-
 #endif

@@ -41,7 +41,7 @@ void *xengntshr_share_pages(xengntshr_handle *xgs, uint32_t domid, int count, ui
 int xengntshr_unshare(xengntshr_handle *xgs, void *start_address, uint32_t count);
 """)
 
-# xenevtchn.h. Pending ports are read from the fd itself: one read for many.
+# xenevtchn.h. The last three are called from C (flip_channel.c), by their addresses.
 ffibuilder.cdef("""
 typedef struct xenevtchn_handle xenevtchn_handle;
 typedef uint32_t evtchn_port_t;
@@ -50,7 +50,8 @@ int xenevtchn_close(xenevtchn_handle *xce);
 int xenevtchn_fd(xenevtchn_handle *xce);
 int xenevtchn_restrict(xenevtchn_handle *xce, uint16_t domid);
 int xenevtchn_bind_interdomain(xenevtchn_handle *xce, uint32_t domid, evtchn_port_t remote_port);
-int xenevtchn_unbind(xenevtchn_handle *xce, evtchn_port_t port);
+int xenevtchn_pending(xenevtchn_handle *xce);
+int xenevtchn_unmask(xenevtchn_handle *xce, evtchn_port_t port);
 int xenevtchn_notify(xenevtchn_handle *xce, evtchn_port_t port);
 """)
 

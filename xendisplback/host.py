@@ -112,25 +112,35 @@ class GrantTable(Protocol):
 
 
 class EventChannels(Protocol):
-    """The event channels of one frontend: one handle, restricted to its domain."""
+    """The event channels of one connector: a handle that is restricted to its domain.
+
+    Pending ports are read and unmasked in C: ``handle`` is what libxenevtchn's functions take first.
+    """
 
     @property
     def fd(self) -> int:
         """Readable when a port is pending."""
         ...
 
+    @property
+    def handle(self) -> int: ...
+    @property
+    def pending_function(self) -> int:
+        """C ``int (*)(void *)``: xenevtchn_pending(), a port, now masked; -1 with errno EAGAIN if none."""
+        ...
+
+    @property
+    def unmask_function(self) -> int:
+        """C ``int (*)(void *, uint32_t)``: xenevtchn_unmask()."""
+        ...
+
+    @property
+    def notify_function(self) -> int:
+        """C ``int (*)(void *, uint32_t)``: xenevtchn_notify()."""
+        ...
+
     def bind(self, remote_port: int) -> int:
         """Bind to the guest's ``remote_port``; returns our local port. Raises a first event by itself."""
-        ...
-
-    def unbind(self, port: int) -> None: ...
-    def notify(self, port: int) -> None: ...
-    def pending(self) -> list[int]:
-        """All pending local ports, now masked; [] if none. Never blocks."""
-        ...
-
-    def unmask(self, ports: Sequence[int]) -> None:
-        """Let ``ports`` raise events again. After the work, so that an event storm waits for us."""
         ...
 
     def close(self) -> None: ...
@@ -242,10 +252,6 @@ class PreparedCommit(Protocol):
     def function(self) -> int: ...
     @property
     def argument(self) -> int: ...
-    def submit(self) -> int:
-        """Call it from Python: 0, or a negative errno."""
-        ...
-
     def close(self) -> None: ...
 
 
@@ -267,16 +273,6 @@ class AtomicReq(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class FlipEvent:
-    """The kernel's word that the last commit on ``crtc_id`` is on screen."""
-
-    crtc_id: int
-    sequence: int
-    seconds: float
-    """CLOCK_MONOTONIC of the vblank."""
-
-
 class Card(Protocol):
     """A KMS device of which we are DRM master."""
 
@@ -286,7 +282,7 @@ class Card(Protocol):
     def driver(self) -> str: ...
     @property
     def fd(self) -> int:
-        """Readable when there are events."""
+        """Reads deliver DRM events, and block."""
         ...
 
     @property
@@ -336,10 +332,6 @@ class Card(Protocol):
 
     def mode_blob(self, mode: Mode) -> Blob: ...
     def atomic(self) -> AtomicReq: ...
-    def read_events(self) -> list[FlipEvent]:
-        """All flip events that wait on ``fd``; [] if none. Never blocks. HostError ENODEV: the device is gone."""
-        ...
-
     def close(self) -> None:
         """Put back what was on screen when we came, or blank; drop master; close. Blocking."""
         ...

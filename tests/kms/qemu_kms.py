@@ -125,6 +125,8 @@ def pack_ours(directory: Path) -> Path:
             copy: Callable[..., object] = shutil.copytree if found.is_dir() else shutil.copy
             copy(found, python / found.name)
     shutil.copy(Path(__file__).parent / "on_device.py", python)
+    (python / "tests").mkdir()
+    shutil.copy(Path(__file__).parents[1] / "drm_events.py", python / "tests")
     if "XDB_VKMS" in os.environ:
         shutil.copy(os.environ["XDB_VKMS"], python / "vkms.ko")
     init = directory / "ours/init"

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import struct
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.rings import EventRing, RequestRing, Violation
 from xendisplback.protocol.displif import (
     EVENT_PG_FLIP,
     PgFlip,
@@ -17,7 +19,6 @@ from xendisplback.protocol.displif import (
     parse_event,
     parse_response,
 )
-from xendisplback.protocol.errors import ProtocolViolation
 from xendisplback.protocol.ring import (
     EVENT_SLOTS,
     IN_CONS,
@@ -29,8 +30,6 @@ from xendisplback.protocol.ring import (
     RSP_PROD,
     SLOTS_AT,
     U32,
-    EventRing,
-    RequestRing,
 )
 
 u32 = st.integers(0, U32)
@@ -38,11 +37,12 @@ near_wrap = st.one_of(st.just(0), st.integers(U32 - 70, U32), u32)
 
 
 class FakePage:
-    """A ring page that remembers the order of what was done to it."""
+    """A ring page, between two that must stay as they are."""
 
     def __init__(self, **indices: int) -> None:
-        self.data = bytearray(4096)
-        self.done: list[str] = []
+        self._memory = (ctypes.c_char * (3 * 4096))()
+        self.address = ctypes.addressof(self._memory) + 4096
+        self.data = memoryview(self._memory).cast("B")[4096:8192]
         for name, value in indices.items():
             self.poke(
                 {"req": REQ_PROD, "rsp": RSP_PROD, "cons": IN_CONS, "prod": IN_PROD}[name], value
@@ -55,30 +55,9 @@ class FakePage:
         (value,) = struct.unpack_from("<I", self.data, offset)
         return int(value)
 
-    def load(self, offset: int) -> int:
-        self.done.append(f"load {offset}")
-        return self.peek(offset)
-
-    def store(self, offset: int, value: int) -> None:
-        assert 0 <= value <= U32
-        self.done.append(f"store {offset}")
-        self.poke(offset, value)
-
-    def fence(self) -> None:
-        self.done.append("fence")
-
-    def read_slot(self, offset: int) -> bytes:
-        assert offset % 64 == 0
-        assert SLOTS_AT <= offset <= 4096 - 64
-        self.done.append("read slot")
-        return bytes(self.data[offset : offset + 64])
-
-    def write_slot(self, offset: int, data: bytes) -> None:
-        assert offset % 64 == 0
-        assert SLOTS_AT <= offset <= 4096 - 64
-        assert len(data) == 64
-        self.done.append("write slot")
-        self.data[offset : offset + 64] = data
+    def check_around(self) -> None:
+        """Nothing was written outside of it."""
+        assert not any(self._memory.raw[:4096] + self._memory.raw[8192:])
 
 
 def put(page: FakePage, *requests: bytes) -> None:
@@ -95,7 +74,7 @@ def test_every_request_is_taken_once_in_order_and_answered_in_its_slot(
     start: int, batches: list[int]
 ) -> None:
     page = FakePage(req=start, rsp=start)
-    ring = RequestRing(page)
+    ring = RequestRing(page.address)
     sent = 0
     for size in batches:
         requests = [encode_request(PgFlip((sent + i) & 0xFFFF, 1)) for i in range(size)]
@@ -112,32 +91,33 @@ def test_every_request_is_taken_once_in_order_and_answered_in_its_slot(
             assert answer.request_id == (sent + i) & 0xFFFF
         sent += size
     assert page.peek(RSP_PROD) == (start + sent) & U32
+    page.check_around()
 
 
 @given(near_wrap, u32)
 def test_any_producer_index_is_bounded(start: int, req_prod: int) -> None:
     page = FakePage(req=req_prod, rsp=start)
-    ring = RequestRing(page)
+    ring = RequestRing(page.address)
     if (req_prod - start) & U32 <= RING_SLOTS:
         assert len(ring.take()) == (req_prod - start) & U32
     else:
-        with pytest.raises(ProtocolViolation, match=f"req_prod {req_prod}"):
+        with pytest.raises(Violation):
             ring.take()
 
 
 def test_a_producer_that_goes_back_is_refused() -> None:
     page = FakePage()
-    ring = RequestRing(page)
+    ring = RequestRing(page.address)
     put(page, *[bytes(64)] * 10)
     ring.take()
     page.poke(REQ_PROD, 5)
-    with pytest.raises(ProtocolViolation):
+    with pytest.raises(Violation):
         ring.take()
 
 
 def test_what_the_guest_writes_into_our_indices_is_never_read_back() -> None:
     page = FakePage()
-    ring = RequestRing(page)
+    ring = RequestRing(page.address)
     put(page, encode_request(PgFlip(1, 1)))
     ring.take()
     page.poke(RSP_PROD, 12345)
@@ -146,23 +126,12 @@ def test_what_the_guest_writes_into_our_indices_is_never_read_back() -> None:
     assert page.peek(RSP_PROD) == 1
 
 
-def test_a_response_is_written_before_it_is_published_and_the_wish_read_after() -> None:
-    page = FakePage()
-    ring = RequestRing(page)
-    put(page, encode_request(PgFlip(1, 1)))
-    ring.take()
-    page.done.clear()
-    ring.respond(encode_response(1, 0x15))
-    ring.push()
-    assert page.done == ["write slot", f"store {RSP_PROD}", "fence", f"load {RSP_EVENT}"]
-
-
 @given(near_wrap, st.integers(1, RING_SLOTS), u32)
 def test_the_guest_is_notified_exactly_when_it_asked_for_one_of_the_new_responses(
     start: int, count: int, rsp_event: int
 ) -> None:
     page = FakePage(req=start, rsp=start)
-    ring = RequestRing(page)
+    ring = RequestRing(page.address)
     put(page, *[encode_request(PgFlip(1, 1))] * count)
     ring.take()
     page.poke(RSP_EVENT, rsp_event)
@@ -174,10 +143,9 @@ def test_the_guest_is_notified_exactly_when_it_asked_for_one_of_the_new_response
 
 def test_idle_asks_for_the_next_request_and_then_looks_again() -> None:
     page = FakePage()
-    ring = RequestRing(page)
+    ring = RequestRing(page.address)
     assert ring.idle()
     assert page.peek(REQ_EVENT) == 1
-    assert page.done[-3:] == [f"store {REQ_EVENT}", "fence", f"load {REQ_PROD}"]
     put(page, bytes(64))
     assert not ring.idle()
 
@@ -188,7 +156,7 @@ def test_event_ids_follow_in_prod_and_a_frontend_that_counts_sees_every_one(
     start: int, count: int
 ) -> None:
     page = FakePage(cons=start, prod=start)
-    ring = EventRing(page)
+    ring = EventRing(page.address)
     for number in range(count):
         assert ring.send(number + 1)
         prod = page.peek(IN_PROD)
@@ -203,7 +171,7 @@ def test_event_ids_follow_in_prod_and_a_frontend_that_counts_sees_every_one(
 
 def test_on_overflow_an_event_is_dropped_without_using_up_an_id() -> None:
     page = FakePage()
-    ring = EventRing(page)
+    ring = EventRing(page.address)
     assert all(ring.send(1) for _ in range(EVENT_SLOTS))
     before = bytes(page.data)
     assert not ring.send(2)
@@ -217,10 +185,10 @@ def test_on_overflow_an_event_is_dropped_without_using_up_an_id() -> None:
 @given(near_wrap, u32)
 def test_any_consumer_index_is_bounded(start: int, in_cons: int) -> None:
     page = FakePage(cons=in_cons, prod=start)
-    ring = EventRing(page)
+    ring = EventRing(page.address)
     waiting = (start - in_cons) & U32
     if waiting > EVENT_SLOTS:
-        with pytest.raises(ProtocolViolation, match="in_cons"):
+        with pytest.raises(Violation):
             ring.send(1)
     else:
         assert ring.send(1) is (waiting < EVENT_SLOTS)
@@ -228,7 +196,7 @@ def test_any_consumer_index_is_bounded(start: int, in_cons: int) -> None:
 
 def test_what_the_guest_writes_into_in_prod_is_never_read_back() -> None:
     page = FakePage()
-    ring = EventRing(page)
+    ring = EventRing(page.address)
     ring.send(1)
     page.poke(IN_PROD, 999)
     ring.send(2)

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import trio
 
+from tests.rings import EventRing, RequestRing
 from xendisplback.host import GrantMapping
 from xendisplback.protocol.displif import encode_response, request_header
-from xendisplback.protocol.ring import EventRing, RequestRing
 from xendisplback.protocol.xenbus import XenbusState
 from xendisplback.sim.domain import Domain
 from xendisplback.sim.host import SimHost
-from xendisplback.xen.shared_page import SharedPage
 
 
 class HandBackend:
@@ -32,10 +31,10 @@ class HandBackend:
     def _number(self, node: str) -> int:
         return int(self._store.get(f"{self._frontend}/0/{node}") or "0")
 
-    def _map(self, node: str) -> SharedPage:
+    def _map(self, node: str) -> int:
         mapping = self._grants.map(self._domid, [self._number(node)], writable=True)
         self._mappings.append(mapping)
-        return SharedPage(mapping.address)
+        return mapping.address
 
     def connect(self) -> None:
         """Map the rings, bind the channels, publish Connected."""
@@ -59,7 +58,9 @@ class HandBackend:
                 return slot
             if self.requests.idle():
                 await trio.lowlevel.wait_readable(self._channels.fd)
-                self._channels.unmask(self._channels.pending())
+                port = self._channels.pending()
+                if port is not None:
+                    self._channels.unmask(port)
 
     def answer(self, slot: bytes, status: int = 0, *, id_off_by: int = 0) -> None:
         request_id, operation = request_header(slot)

@@ -40,8 +40,8 @@ def test_a_bind_raises_a_first_event(
 ) -> None:
     port = backend.bind(guest.allocate(0))
     assert readable(backend)
-    assert backend.pending() == [port]
-    assert backend.pending() == []
+    assert backend.pending() == port
+    assert backend.pending() is None
     assert not readable(backend)
 
 
@@ -54,21 +54,20 @@ def test_a_masked_port_tells_once_after_the_unmask(
     for _ in range(3):
         guest.notify(remote)
     assert not readable(backend)
-    backend.unmask([port])
-    assert backend.pending() == [port]
-    backend.unmask([port])
+    backend.unmask(port)
+    assert backend.pending() == port
+    backend.unmask(port)
     assert not readable(backend)
     guest.notify(remote)
-    assert backend.pending() == [port]
+    assert backend.pending() == port
 
 
-def test_several_ports_are_read_at_once(
-    guest: EventChannelHandle, backend: EventChannelHandle
-) -> None:
-    ports = [backend.bind(guest.allocate(0)) for _ in range(3)]
-    assert backend.pending() == ports
+def test_each_read_takes_one_port(guest: EventChannelHandle, backend: EventChannelHandle) -> None:
+    remote = [guest.allocate(0) for _ in range(3)]
+    ports = [backend.bind(number) for number in remote]
+    assert [backend.pending() for _ in range(4)] == [*ports, None]
     backend.notify(ports[0])
-    assert len(guest.pending()) == 1
+    assert guest.pending() == remote[0]
 
 
 def test_what_may_not_be_bound(

@@ -14,10 +14,11 @@ import trio
 
 from xendisplback.errors import HostError
 from xendisplback.host import DmaBuf, ExportKind, GrantedPages, GrantMapping, SharedPages
+from xendisplback.sim.shared_page import SharedPage
 from xendisplback.xen.devices import refusal
 from xendisplback.xen.evtchn import Evtchn
 from xendisplback.xen.gnttab import DomainGrants, Gnttab
-from xendisplback.xen.shared_page import SharedPage, read_memory, write_memory
+from xendisplback.xen.shared_memory import read_memory, write_memory
 
 
 def test_importing_everything_needs_no_xen() -> None:

@@ -67,7 +67,8 @@ class BufferTable:
         if len(self._frames) >= MAX_FRAMES:
             raise RequestError(Status.ENOSPC, f"FB_ATTACH: more than {MAX_FRAMES} framebuffers")
         layout = frame_layout(buffer.create, request)
-        frame = Frame(buffer.memory, layout, other_layouts(buffer.create, layout))
+        others = other_layouts(buffer.create, layout)
+        frame = Frame(request.fb_cookie, buffer.memory, layout, others)
         self._frames[request.fb_cookie] = buffer.frames[request.fb_cookie] = frame
         self._owner[request.fb_cookie] = buffer
 

@@ -1,148 +1,210 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One connector's rings: from the guest's doorbell to the flip, and from the flip event to the guest.
+"""One connector's rings and event channels, and what of its requests is not the hot path.
 
-This is the hot path. A PG_FLIP is parsed, handed to the output and answered here, in the task that reads the
-event channels, without waiting for anything. Every other request is handed to a task of its own; until it is
-answered the channel takes no further request and its port stays masked, so that requests of one channel are
-answered in order and a guest that floods the ring waits for us, not we for it.
+A thread in C (cffi_build/flip_channel.c) waits for the guest's doorbell and performs PG_FLIPs; any other request,
+and whatever goes wrong, is handed over to here. Until :meth:`Channel.resume` the thread waits and takes no further
+request, so requests of one channel are answered in order, and a guest that floods the ring waits for us.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum, auto
+from functools import partial
 
+from xendisplback._ext import load_memory
+from xendisplback.errors import HostError
 from xendisplback.frontend.buffers import BufferTable
 from xendisplback.frontend.device import GuestLog
 from xendisplback.frontend.nodes import ConnectorNodes
 from xendisplback.host import EventChannels, GrantMapping
 from xendisplback.protocol.displif import (
+    SLOT_SIZE,
     PgFlip,
     Request,
     encode_response,
     parse_request,
     request_header,
 )
-from xendisplback.protocol.errors import RequestError
-from xendisplback.protocol.ring import EventRing, RequestRing
+from xendisplback.protocol.errors import ProtocolViolation, RequestError
+from xendisplback.protocol.ring import EVENT_SLOTS, RING_SLOTS, U32
+from xendisplback.protocol.status import Status
 from xendisplback.scanout.dark import DarkScreen
 from xendisplback.scanout.frame import Crop
+from xendisplback.scanout.ladder import COMMIT
 from xendisplback.scanout.output import Output
-from xendisplback.xen.shared_page import SharedPage
-
-
-class Drained(Enum):
-    """How far a channel got with what its guest sent."""
-
-    EMPTY = auto()
-    """All answered: unmask the port."""
-    MORE = auto()
-    """A ring full was answered and more came: let the others run, then drain again."""
-    SLOW = auto()
-    """A slow request runs; it drains the channel again when it is answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Port:
-    """Our end of one ring: the mapped page and the local port."""
-
-    mapping: GrantMapping
-    port: int
 
 
 class Channel:
-    """``slow`` starts the task for a request that may wait; ``fail`` ends the connection."""
+    """``slow`` starts the task for a request that may wait, ``refused`` the one for a flip that the card refused:
+    they answer or send the event, and then :meth:`resume`.
+    """
 
     def __init__(
         self,
         nodes: ConnectorNodes,
         version: int,
-        rings: tuple[Port, Port],
+        pages: tuple[GrantMapping, GrantMapping],
         events: EventChannels,
+        attention_fd: int,
         buffers: BufferTable,
-        screen: DarkScreen,
+        dark: DarkScreen,
         log: GuestLog,
         slow: Callable[[Channel, Request], None],
-        fail: Callable[[Exception], None],
+        refused: Callable[[Channel, PgFlip, HostError], None],
     ) -> None:
+        """``pages``: for requests, for events. ``attention_fd``: an eventfd that says when to :meth:`attend`.
+
+        Raises HostError.
+        """
         self.nodes = nodes
         self.version = version
         self.log = log
-        self.screen: Output | DarkScreen = screen
-        """The output from the first SET_CONFIG on; before, Linux flips too (DPMS) and waits for events."""
+        self.dark = dark
+        """What completes flips while no output is lit for this connector: Linux flips then too (DPMS)."""
+        self.output: Output | None = None
+        """From the first SET_CONFIG on."""
         self.crop: Crop | None = None
         """What the last SET_CONFIG asked to show."""
-        self.flips = 0
-        """Flip events of this connection."""
-        self.request_port, self.event_port = rings
-        self._requests = RequestRing(SharedPage(self.request_port.mapping.address))
-        self._event_ring = EventRing(SharedPage(self.event_port.mapping.address))
-        self._events = events
         self._buffers = buffers
         self._slow = slow
-        self._fail = fail
-        self._slots: deque[bytes] = deque()
-        self._flip_cookie = 0
+        self._refused = refused
         self._how = ""
+        self._memory = memory = load_memory()
+        self._slot = memory.ffi.new("char[]", SLOT_SIZE)
+        self._error = memory.ffi.new("int *")
+        doorbell = memory.ffi.new("struct xdb_doorbell *")
+        doorbell.fd, doorbell.handle = events.fd, events.handle
+        doorbell.pending, doorbell.unmask = events.pending_function, events.unmask_function
+        doorbell.notify = events.notify_function
+        doorbell.request_port = events.bind(nodes.request_channel)
+        doorbell.event_port = events.bind(nodes.event_channel)
+        requests, event_page = pages
+        self.handle = memory.lib.xdb_channel_new(
+            requests.address, event_page.address, doorbell, attention_fd
+        )
+        if not self.handle:
+            raise HostError("a channel", call="eventfd", errno=memory.ffi.errno)
 
-    def drain(self) -> Drained:
-        """Handle what the guest sent. Raises ProtocolViolation."""
-        self._slots.extend(self._requests.take())
-        while self._slots:
-            if not self._handle(self._slots.popleft()):
-                return Drained.SLOW
-        return Drained.EMPTY if self._requests.idle() else Drained.MORE
+    # The thread
 
-    def _handle(self, slot: bytes) -> bool:
-        """Answer the request in ``slot``, or hand it over: then False."""
+    def start(self) -> None:
+        """Raises HostError."""
+        result = self._memory.lib.xdb_channel_start(self.handle)
+        if result != 0:
+            raise HostError("a channel's thread", call="pthread_create", errno=-result)
+
+    def resume(self) -> None:
+        """After :meth:`attend` handed something over: let the thread go on."""
+        self._memory.lib.xdb_channel_resume(self.handle)
+
+    def show_on(self, output: Output) -> None:
+        """From now on the thread flips on ``output``. While handed over."""
+        self.output = output
+        self._memory.lib.xdb_channel_show_on(self.handle, output.flips.handle)
+
+    def stop(self) -> None:
+        """End the thread. Blocking: it ends the flip that it is at."""
+        self._memory.lib.xdb_channel_stop(self.handle)
+
+    def close(self) -> None:
+        """Stopped, and no output is attached to it."""
+        self._memory.lib.xdb_channel_free(self.handle)
+
+    def attend(self) -> None:
+        """Look at what the thread handed over, if anything. Raises ProtocolViolation, HostError."""
+        lib = self._memory.lib
+        self._check_events()
+        why = lib.xdb_channel_handed(self.handle, self._slot, self._error)
+        slot = self._memory.ffi.buffer(self._slot)[:]
+        if why == lib.XDB_REQUEST:
+            self._on_request(slot)
+        elif why == lib.XDB_BUSY:
+            too_early = "PG_FLIP before the previous flip was shown"
+            self._refuse(slot, RequestError(Status.EBUSY, too_early))
+        elif why == lib.XDB_REFUSED:
+            request = parse_request(slot, self.version)
+            assert isinstance(request, PgFlip)
+            self._refused(self, request, self._commit_refused())
+        elif why == lib.XDB_NOT_REFRESHED:
+            self._fail_output(self._commit_refused())
+        elif why == lib.XDB_STUCK:
+            self._fail_output(HostError("no flip event within 1 s"))
+        elif why == lib.XDB_VIOLATION:
+            raise ProtocolViolation(self._describe_requests())
+        elif why == lib.XDB_BROKEN:
+            raise HostError("event channels", call="xenevtchn_pending", errno=self._error[0])
+
+    def _on_request(self, slot: bytes) -> None:
         try:
             request = parse_request(slot, self.version)
-            if not isinstance(request, PgFlip) or not self._flip(request):
+            if isinstance(request, PgFlip) and (self.output is None or self.output.dark):
+                self._buffers.frame(request.fb_cookie)
+                self.dark.flip(partial(self.send_flip_event, request.fb_cookie))
+                self.answer(encode_response(request.request_id, request.OPERATION))
+            else:
                 self._slow(self, request)
-                return False
+                return
         except RequestError as error:
-            self.refuse(slot, error)
+            self._refuse(slot, error)
         else:
-            self.answer(encode_response(request.request_id, request.OPERATION))
-        return True
+            self.resume()
 
-    def _flip(self, request: PgFlip) -> bool:
-        """Start the flip. False: the output must be configured for this framebuffer first."""
-        frame = self._buffers.frame(request.fb_cookie)
-        if not self.screen.shows(frame):
-            return False
-        self.screen.flip(frame, self.flip_shown)
-        self._flip_cookie = request.fb_cookie
-        return True
+    def _refuse(self, slot: bytes, error: RequestError) -> None:
+        request_id, operation = request_header(slot)
+        self.log.guest_fault(str(error))
+        self.answer(encode_response(request_id, operation, -error.status))
+        self.resume()
 
-    def flip_shown(self) -> None:
-        """The flip is on screen. Runs in the card's task: what goes wrong here is this guest's alone."""
-        try:
-            self.send_flip_event(self._flip_cookie)
-        except Exception as error:
-            self._fail(error)
+    def _commit_refused(self) -> HostError:
+        return HostError("commit refused", call=COMMIT, errno=self._error[0])
+
+    def _fail_output(self, error: HostError) -> None:
+        if self.output is not None:
+            self.output.fail(error)
+        self.resume()
+
+    # Rings
+
+    def answer(self, response: bytes) -> None:
+        """While handed over."""
+        self._memory.lib.xdb_channel_respond(self.handle, response)
 
     def send_flip_event(self, fb_cookie: int) -> None:
-        self.flips += 1
-        if self._event_ring.send(fb_cookie):
-            self._events.notify(self.event_port.port)
-        else:
-            self.log.guest_fault("flip event dropped: the guest does not read its event page")
+        """What the guest did to its event page, :meth:`attend` tells."""
+        self._memory.lib.xdb_channel_send_event(self.handle, fb_cookie)
+
+    def _check_events(self) -> None:
+        faults = self._memory.lib.xdb_channel_event_faults(self.handle)
+        if faults < 0:
+            raise ProtocolViolation(self._describe_events())
+        if faults:
+            self.log.guest_fault(
+                f"{faults} flip events dropped: the guest does not read its event page"
+            )
+
+    def _describe_requests(self) -> str:
+        ring = self._memory.ffi.new("struct xdb_request_ring *")
+        self._memory.lib.xdb_channel_indices(self.handle, ring, self._memory.ffi.NULL)
+        return (
+            f"control ring: req_prod {ring.req_prod} is not within {RING_SLOTS} requests"
+            f" of rsp_prod {ring.rsp_prod} (taken up to {ring.req_cons})"
+        )
+
+    def _describe_events(self) -> str:
+        ring = self._memory.ffi.new("struct xdb_event_ring *")
+        self._memory.lib.xdb_channel_indices(self.handle, self._memory.ffi.NULL, ring)
+        return (
+            f"event page: in_cons is {(ring.in_prod - ring.in_cons) & U32} behind in_prod {ring.in_prod},"
+            f" at most {EVENT_SLOTS}"
+        )
+
+    @property
+    def flip_events(self) -> int:
+        """How many were sent."""
+        return self._memory.lib.xdb_channel_events_sent(self.handle)
 
     def shown_as(self, how: str) -> None:
         """Log how the output shows this connector, when that changes."""
         if how != self._how:
             self._how = how
             self.log.info("shown on %s", how)
-
-    def answer(self, response: bytes) -> None:
-        self._requests.respond(response)
-        if self._requests.push():
-            self._events.notify(self.request_port.port)
-
-    def refuse(self, slot: bytes, error: RequestError) -> None:
-        request_id, operation = request_header(slot)
-        self.log.guest_fault(str(error))
-        self.answer(encode_response(request_id, operation, -error.status))

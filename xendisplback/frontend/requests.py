@@ -7,7 +7,7 @@ Each has taken its full effect when its response is written: Linux frees and reu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 
 import trio
 
@@ -37,7 +37,7 @@ from xendisplback.scanout.frame import Crop
 from xendisplback.scanout.ladder import CardFacts, Ladder, Step
 from xendisplback.scanout.output import REQUEST_SECONDS, Output
 from xendisplback.xen.gnttab import DomainGrants
-from xendisplback.xen.shared_page import read_memory, write_memory
+from xendisplback.xen.shared_memory import read_memory, write_memory
 
 
 class RequestHandler:
@@ -174,9 +174,22 @@ class RequestHandler:
         for output in self._held:
             await output.forget(frame)
 
+    async def show_otherwise(self, channel: Channel, request: PgFlip, error: HostError) -> None:
+        """The card refused a flip that was answered already."""
+        async with self._lock:
+            try:
+                frame = self._buffers.frame(request.fb_cookie)
+            except RequestError:
+                # Detached on another channel meanwhile.
+                return
+            if channel.output is not None:
+                await channel.output.show_otherwise(frame, error)
+
     async def _configure(self, channel: Channel, request: SetConfig) -> None:
         if request.disables:
-            await channel.screen.disable()
+            await channel.dark.settle()
+            if channel.output is not None:
+                await channel.output.disable()
             channel.log.info("off")
             return
         frame = self._buffers.frame(request.fb_cookie)
@@ -193,13 +206,13 @@ class RequestHandler:
                 f"SET_CONFIG: {request.width}x{request.height} at {request.x},{request.y} is not inside"
                 f" the {frame.layout.width}x{frame.layout.height} framebuffer",
             )
-        await channel.screen.settle()
+        await channel.dark.settle()
         output = await self._outputs.find(channel.nodes.output)
         output.claim(channel, f"{self._name} connector {channel.nodes.index}")
         if output not in self._held:
             self._held.append(output)
         channel.shown_as(await output.configure(frame, crop, self._ladder(output)))
-        channel.screen = output
+        channel.show_on(output)
         channel.crop = crop
 
     async def _flip(self, channel: Channel, request: PgFlip) -> None:
@@ -238,10 +251,11 @@ class RequestHandler:
 
     async def release(self) -> None:
         """Off all outputs, then release every buffer. Outputs first: they read the memory."""
-        for output in self._held:
-            await output.release()
-        self._held.clear()
-        await _close(self._buffers.clear())
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(_close, self._buffers.clear())
+            for output in self._held:
+                stack.push_async_callback(output.release)
+            self._held.clear()
 
 
 async def _close(memories: Sequence[BufferMemory]) -> None:

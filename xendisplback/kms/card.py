@@ -10,7 +10,6 @@ import os
 from collections.abc import Sequence
 
 from xendisplback.errors import HostError
-from xendisplback.host import FlipEvent
 from xendisplback.kms.atomic import AtomicReq
 from xendisplback.kms.blob import Blob
 from xendisplback.kms.connector import Connector, read_connector
@@ -18,7 +17,6 @@ from xendisplback.kms.crtc import Crtc
 from xendisplback.kms.device import Device
 from xendisplback.kms.dumb import DumbFramebuffer, DumbMemory
 from xendisplback.kms.encoder import Encoder, read_encoder
-from xendisplback.kms.events import READ_SIZE, parse_events
 from xendisplback.kms.framebuffer import Framebuffer
 from xendisplback.kms.geometry import Geometry
 from xendisplback.kms.mode import Mode
@@ -204,14 +202,6 @@ class Card:
 
     def atomic(self) -> AtomicReq:
         return AtomicReq(self._device, self._tables, self._used)
-
-    def read_events(self) -> list[FlipEvent]:
-        try:
-            return parse_events(os.read(self._device.fd, READ_SIZE))
-        except BlockingIOError:
-            return []
-        except OSError as error:
-            raise self._device.failure("events can't be read", "read", error.errno) from None
 
     def close(self) -> None:
         """What was on screen comes back; then master, then the file. Idempotent.

@@ -32,7 +32,7 @@ _PERMISSION_HINT = (
 
 
 class Device:
-    """Owns ``fd``. Non-blocking, so that reading events never waits."""
+    """Owns ``fd``, whose reads block: a thread in C waits for events in one."""
 
     def __init__(self, path: str) -> None:
         """Raises HostError where ``path`` can't be opened or is no DRM device."""
@@ -119,7 +119,7 @@ class Device:
 
 def _open(path: str) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
         number = error.errno
     message, hint = "display device can't be opened", None

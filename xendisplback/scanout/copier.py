@@ -1,17 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Copies of pictures, and the thread in C that makes them (cffi_build/memory_copy.c, memory_copier.c).
-
-One copier per output: a copy holds up neither the event loop, nor the GIL, nor another guest.
-"""
+"""Copies of pictures (cffi_build/memory_copy.c), laid out for C to make."""
 
 from __future__ import annotations
 
 import functools
-import os
 
 from xendisplback._ext import load_memory
 from xendisplback.errors import HostError
-from xendisplback.host import PreparedCommit
 from xendisplback.protocol.formats import FORMATS, fourcc, plain
 
 _TO_XRGB8888 = {
@@ -92,47 +87,3 @@ def _check(result: int) -> None:
 def choose_copy() -> bool:
     """Measure once per process which way of copying is faster here; True: non-temporal stores."""
     return bool(load_memory().lib.xdb_choose_copy())
-
-
-class Copier:
-    """A thread that runs one job at a time, and submits the commit that shows it."""
-
-    def __init__(self) -> None:
-        choose_copy()
-        self._memory = load_memory()
-        self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        """Readable when a commit was refused or the memory vanished: nothing else announces that."""
-        self._thread = self._memory.lib.xdb_copier_new(self.fd)
-        if not self._thread:
-            number = self._memory.ffi.errno
-            os.close(self.fd)
-            raise HostError("the copier's thread", call="pthread_create", errno=number)
-        self._running: tuple[CopyJob, PreparedCommit] | None = None
-
-    def start(self, job: CopyJob, commit: PreparedCommit) -> None:
-        """Run ``job`` and submit ``commit``, whose flip event tells the end. The previous job has ended.
-
-        Both must stay as they are until then.
-        """
-        # Referenced, because the thread reads the C memory that they own.
-        self._running = (job, commit)
-        self._memory.lib.xdb_copier_start(
-            self._thread, job.struct, commit.function, commit.argument
-        )
-
-    def result(self) -> int:
-        """Why ``fd`` is readable: a negative errno. 0 if it is not."""
-        try:
-            os.eventfd_read(self.fd)
-        except BlockingIOError:
-            return 0
-        return self.wait()
-
-    def wait(self) -> int:
-        """Until nothing runs; the last job's result, 0 or a negative errno. Blocking."""
-        return self._memory.lib.xdb_copier_wait(self._thread)
-
-    def close(self) -> None:
-        """End the thread after its job. Blocking."""
-        self._memory.lib.xdb_copier_free(self._thread)
-        os.close(self.fd)

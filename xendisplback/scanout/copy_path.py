@@ -2,8 +2,7 @@
 """The copy path of one output: two dumb framebuffers, filled and shown in turn.
 
 Everything that a flip needs is laid out before: the framebuffers, one prepared commit for each, and for each
-guest's frame the copy job into each. A flip then costs the wake-up of the copier's thread, which copies and
-submits the commit itself.
+guest's frame the copy job into each.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ from dataclasses import dataclass
 from xendisplback.host import DumbFramebuffer, PreparedCommit
 from xendisplback.kms.mode import Mode
 from xendisplback.protocol.formats import FORMATS
-from xendisplback.scanout.copier import Copier, CopyJob
+from xendisplback.scanout.copier import CopyJob
+from xendisplback.scanout.flips import FlipPath
 from xendisplback.scanout.frame import Crop, Frame
 from xendisplback.scanout.ladder import Way
 from xendisplback.scanout.pipe import Picture, Pipe, centred
@@ -34,8 +34,6 @@ class CopyBuffers:
         self.mode = mode
         self.fourcc = fourcc
         self.backs: list[_Back] = []
-        self.next = 0
-        """The index of the one that is not on screen."""
         try:
             for _ in range(2):
                 self.backs.append(self._back(pipe, mode, fourcc))
@@ -54,7 +52,7 @@ class CopyBuffers:
             raise
 
     def close(self) -> None:
-        """Only while the copier is idle. Raises HostError."""
+        """No path uses them any more. Raises HostError."""
         for back in self.backs:
             back.commit.close()
             back.framebuffer.close()
@@ -64,37 +62,27 @@ class CopyBuffers:
 class CopyPath:
     """One frame's way through an output's :class:`CopyBuffers`."""
 
-    copies = True
-
     def __init__(
-        self, buffers: CopyBuffers, copier: Copier, crop: Crop, frame: Frame, address: int, way: Way
+        self, buffers: CopyBuffers, crop: Crop, frame: Frame, address: int, way: Way
     ) -> None:
         """``address``: where the CPU reads the frame's buffer."""
-        self._copier = copier
         self.way = way
-        self.buffers = buffers
+        self.digest = 0
+        """Of what :meth:`picture` copied."""
+        self._buffers = buffers
         self._jobs = [
             _job(back.framebuffer, buffers, crop, frame, address) for back in buffers.backs
         ]
+        commits = [back.commit for back in buffers.backs]
+        self.flip = FlipPath(frame.cookie, self._jobs, commits, refresh=True)
 
-    def picture(self) -> Picture:
-        """Copy now; the picture to show. Blocking. Raises HostError EFAULT where the card vanished."""
-        self._jobs[self.buffers.next].run()
-        return self.buffers.backs[self.buffers.next].picture
-
-    def flip(self) -> int:
-        """Start copying; the copier commits. 0: what the card says of the commit, the copier tells."""
-        at = self.buffers.next
-        self._copier.start(self._jobs[at], self.buffers.backs[at].commit)
-        return 0
-
-    def shown(self) -> None:
-        """The picture of :meth:`picture` or :meth:`flip` is on screen: the other framebuffer is free."""
-        self.buffers.next ^= 1
+    def picture(self, side: int) -> Picture:
+        """Copy now into buffer ``side``; the picture to show. Blocking. HostError EFAULT: the card vanished."""
+        self.digest = self._jobs[side].run_and_digest()
+        return self._buffers.backs[side].picture
 
     def close(self) -> None:
-        """Only while the copier is idle. The buffers stay."""
-        self._jobs.clear()
+        """The buffers stay."""
 
 
 def _job(

@@ -11,7 +11,6 @@ import trio
 
 from xendisplback.protocol.errors import RequestError
 from xendisplback.protocol.status import Status
-from xendisplback.scanout.frame import Frame
 
 PERIOD: Final = 1 / 60
 
@@ -23,10 +22,7 @@ class DarkScreen:
         self._nursery = nursery
         self._idle: trio.Event | None = None
 
-    def shows(self, frame: Frame) -> bool:
-        return True
-
-    def flip(self, frame: Frame, shown: Callable[[], None]) -> None:
+    def flip(self, shown: Callable[[], None]) -> None:
         """Call ``shown`` at the next tick. Raises RequestError EBUSY while one is on its way."""
         if self._idle is not None:
             raise RequestError(Status.EBUSY, "PG_FLIP before the previous flip was shown")
@@ -37,14 +33,10 @@ class DarkScreen:
         # Ticks of one common clock: a guest can't gain a frame by flipping just after a tick.
         await trio.sleep_until((math.floor(trio.current_time() / PERIOD) + 1) * PERIOD)
         self._idle = None
-        idle.set()
         shown()
+        idle.set()
 
     async def settle(self) -> None:
-        """Until no flip is on its way."""
+        """Until no flip is on its way: each has its event before SET_CONFIG is answered."""
         if self._idle is not None:
             await self._idle.wait()
-
-    async def disable(self) -> None:
-        """It is off: only :meth:`settle`, so that every flip is answered before SET_CONFIG(0) is."""
-        await self.settle()

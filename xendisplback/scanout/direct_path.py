@@ -7,6 +7,7 @@ from xendisplback.errors import HostError
 from xendisplback.host import Framebuffer
 from xendisplback.kms.geometry import Geometry
 from xendisplback.kms.mode import Mode
+from xendisplback.scanout.flips import FlipPath
 from xendisplback.scanout.frame import Crop, Frame, Lease
 from xendisplback.scanout.ladder import ADD_FRAMEBUFFER, PLANE_FORMATS, Way
 from xendisplback.scanout.modes import same_layout
@@ -16,7 +17,7 @@ from xendisplback.scanout.pipe import Picture, Pipe, centred
 class DirectPath:
     """One frame's way. Construction and :meth:`close`: blocking."""
 
-    copies = False
+    digest = 0
 
     def __init__(
         self, pipe: Pipe, mode: Mode, crop: Crop, frame: Frame, lease: Lease, way: Way
@@ -32,16 +33,10 @@ class DirectPath:
         except BaseException:
             self._framebuffer.close()
             raise
+        self.flip = FlipPath(frame.cookie, [], [self._commit], refresh=pipe.plane.shadowed)
 
-    def picture(self) -> Picture:
+    def picture(self, side: int) -> Picture:
         return self._picture
-
-    def flip(self) -> int:
-        """Submit the commit; 0 or a negative errno."""
-        return self._commit.submit()
-
-    def shown(self) -> None:
-        pass
 
     def close(self) -> None:
         """RmFB, then GEM close. The picture is not on screen any more. Raises HostError."""

@@ -59,6 +59,8 @@ class FrameMemory(Protocol):
 class Frame:
     """Compared and hashed by identity: a guest may attach any number of framebuffers to one buffer."""
 
+    cookie: int
+    """The guest's name for it, at any time that of one framebuffer of a guest."""
     memory: FrameMemory
     layout: FrameLayout
     others: Sequence[FrameLayout] = ()

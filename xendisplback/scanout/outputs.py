@@ -8,15 +8,17 @@ a guest the 10 s that its toolstack waits. Until then :meth:`Outputs.find` waits
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import trio
 
 from xendisplback.config import Config
-from xendisplback.errors import HostError
 from xendisplback.host import Card, Host
 from xendisplback.protocol.errors import RequestError
 from xendisplback.protocol.status import Status
 from xendisplback.scanout.assign import assign_crtcs, primary_planes
+from xendisplback.scanout.copier import choose_copy
+from xendisplback.scanout.flips import CardFlips
 from xendisplback.scanout.ladder import CardFacts
 from xendisplback.scanout.output import Output
 from xendisplback.scanout.pipe import Pipe
@@ -36,14 +38,18 @@ class Outputs:
 
     async def run(self) -> None:
         """Open the cards and serve their events until cancelled; then close them."""
+        await trio.to_thread.run_sync(choose_copy)
         cards, errors = await trio.to_thread.run_sync(self._host.open_cards, self._config.cards)
         for error in errors:
             logger.error("card not used: %s", error)
+        readers: list[CardFlips] = []
         try:
             async with trio.open_nursery() as nursery:
                 for card in cards:
-                    outputs = self._adopt(card, nursery)
-                    nursery.start_soon(self._serve, card, outputs)
+                    reader = CardFlips(card.fd, card.path)
+                    readers.append(reader)
+                    outputs = self._adopt(card, reader, nursery)
+                    nursery.start_soon(_watch, reader, outputs)
                 self._opened.set()
                 if not self._outputs:
                     logger.error("no output: guests run, but nothing can be shown")
@@ -51,16 +57,24 @@ class Outputs:
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
                 for output in self._outputs.values():
-                    await output.close()
-                for card in cards:
-                    await trio.to_thread.run_sync(card.close)
+                    await output.disable()
+                await trio.to_thread.run_sync(self._close, cards, readers)
 
-    def _adopt(self, card: Card, nursery: trio.Nursery) -> dict[int, Output]:
-        """The outputs of ``card`` by CRTC id; those whose name is new join the table."""
+    def _close(self, cards: Sequence[Card], readers: Sequence[CardFlips]) -> None:
+        """Blocking."""
+        for reader in readers:
+            reader.close()
+        for output in self._outputs.values():
+            output.flips.close()
+        for card in cards:
+            card.close()
+
+    def _adopt(self, card: Card, reader: CardFlips, nursery: trio.Nursery) -> Sequence[Output]:
+        """The outputs of ``card`` whose names are new."""
         crtcs = assign_crtcs(card.connectors, card.crtcs)
         planes = primary_planes(list(crtcs.values()), card.planes)
         facts = self._facts(card)
-        outputs: dict[int, Output] = {}
+        outputs: list[Output] = []
         for connector in card.connectors:
             crtc = crtcs.get(connector.id)
             if crtc is None or crtc.id not in planes:
@@ -78,8 +92,9 @@ class Outputs:
             else:
                 pipe = Pipe(card, connector, crtc, planes[crtc.id])
                 output = Output(pipe, facts, nursery, self._config.refresh_rate)
-                self._outputs[connector.name] = outputs[crtc.id] = output
-                nursery.start_soon(output.watch_copier)
+                reader.add(crtc.id, output.flips)
+                self._outputs[connector.name] = output
+                outputs.append(output)
                 state = "connected" if connector.connected else "no monitor"
                 logger.info("output %s: %s (%s), %s", output.name, card.path, card.driver, state)
         return outputs
@@ -96,20 +111,6 @@ class Outputs:
             iommu=settings.iommu,
         )
 
-    async def _serve(self, card: Card, outputs: dict[int, Output]) -> None:
-        """Task: the flip events of one card, until it vanishes."""
-        while True:
-            await trio.lowlevel.wait_readable(card.fd)
-            try:
-                events = card.read_events()
-            except HostError as error:
-                for output in outputs.values():
-                    output.fail(error)
-                return
-            for event in events:
-                if event.crtc_id in outputs:
-                    outputs[event.crtc_id].on_flip_event()
-
     def known(self, name: str) -> Output | None:
         """The output of that name if its card is open already."""
         return self._outputs.get(name)
@@ -125,3 +126,10 @@ class Outputs:
             there = ", ".join(sorted(self._outputs)) or "none"
             raise RequestError(Status.ENODEV, f"no output {name!a}; outputs here: {there}")
         return output
+
+
+async def _watch(reader: CardFlips, outputs: Sequence[Output]) -> None:
+    """Task: until the card vanishes."""
+    error = await reader.failed()
+    for output in outputs:
+        output.fail(error)

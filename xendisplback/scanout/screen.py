@@ -11,9 +11,10 @@ import contextlib
 
 from xendisplback.host import Blob
 from xendisplback.kms.mode import Mode
-from xendisplback.scanout.copier import Copier, can_convert
+from xendisplback.scanout.copier import can_convert
 from xendisplback.scanout.copy_path import CopyBuffers, CopyPath
 from xendisplback.scanout.direct_path import DirectPath
+from xendisplback.scanout.flips import OutputFlips
 from xendisplback.scanout.frame import Crop, Frame, Lease
 from xendisplback.scanout.ladder import Way
 from xendisplback.scanout.modes import choose_format
@@ -23,14 +24,14 @@ Path = DirectPath | CopyPath
 
 
 class Screen:
-    """All methods but :meth:`path`: blocking, one at a time, and only while no flip is on its way."""
+    """All methods but :meth:`path` and :meth:`shows`: blocking, one at a time, while ``flips`` is still."""
 
-    def __init__(self, pipe: Pipe, mode: Mode, crop: Crop, copier: Copier) -> None:
+    def __init__(self, pipe: Pipe, mode: Mode, crop: Crop, flips: OutputFlips) -> None:
         """Nothing is on screen yet."""
         self.mode = mode
         self.crop = crop
         self._pipe = pipe
-        self._copier = copier
+        self._flips = flips
         self._paths: dict[Frame, Path] = {}
         self._copy_buffers: CopyBuffers | None = None
         self._mode_blob: Blob | None = None
@@ -38,6 +39,11 @@ class Screen:
     def path(self, frame: Frame) -> Path | None:
         """How a flip shows ``frame``; None: it has not been shown yet."""
         return self._paths.get(frame)
+
+    def shows(self, frame: Frame) -> bool:
+        """Whether ``frame`` is on screen."""
+        path = self._paths.get(frame)
+        return path is not None and self._flips.shows(path.flip)
 
     def show_directly(self, frame: Frame, lease: Lease, way: Way) -> None:
         """The path owns ``lease``, unless it raises HostError: what was refused, by its call."""
@@ -55,7 +61,7 @@ class Screen:
         buffers = self._copy_buffers
         if buffers is None or buffers.fourcc != fourcc:
             buffers = CopyBuffers(self._pipe, self.mode, fourcc)
-        path = CopyPath(buffers, self._copier, self.crop, frame, address, way)
+        path = CopyPath(buffers, self.crop, frame, address, way)
         try:
             self._show(path)
         except BaseException:
@@ -70,13 +76,14 @@ class Screen:
         """``path`` is on screen; the one that it replaces is not any more."""
         self.forget(frame)
         self._paths[frame] = path
+        self._flips.add(path.flip)
 
     def show_again(self, frame: Frame) -> None:
         """``frame`` has a path. Raises HostError."""
         self._show(self._paths[frame])
 
     def _show(self, path: Path) -> None:
-        picture = path.picture()
+        picture = path.picture(self._flips.side)
         if self._mode_blob is None:
             blob = self._pipe.card.mode_blob(self.mode)
             try:
@@ -87,20 +94,21 @@ class Screen:
             self._mode_blob = blob
         else:
             self._pipe.show(picture)
-        path.shown()
+        self._flips.shown(path.flip, path.digest)
 
     def _replace_copy_buffers(self, buffers: CopyBuffers) -> None:
         old, self._copy_buffers = self._copy_buffers, buffers
         if old is not None and old is not buffers:
             copying = [f for f, path in self._paths.items() if isinstance(path, CopyPath)]
             for frame in copying:
-                del self._paths[frame]
+                self.forget(frame)
             old.close()
 
     def forget(self, frame: Frame) -> None:
         """``frame``'s memory goes away; it is not on screen. Raises HostError."""
         path = self._paths.pop(frame, None)
         if path is not None:
+            self._flips.remove(path.flip)
             path.close()
 
     def close(self) -> None:

@@ -9,8 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from xendisplback.errors import HostError
-from xendisplback.host import Crtc, FlipEvent, KmsObject
-from xendisplback.kms.events import READ_SIZE, parse_events
+from xendisplback.host import Crtc, KmsObject
 from xendisplback.kms.geometry import Geometry
 from xendisplback.kms.mode import Mode
 from xendisplback.protocol.formats import FORMATS
@@ -47,7 +46,7 @@ class SimCard:
         self._device = device
         self._dmabufs = DmaBufs() if dmabufs is None else dmabufs
         # A pipe is as atomic for 32 bytes as the kernel's queue of events.
-        self._read_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._read_fd, self._write_fd = os.pipe2(os.O_CLOEXEC)
         try:
             if not device.dumb:
                 raise HostError("card without dumb buffers", call="drmGetCap", path=device.path)
@@ -161,15 +160,6 @@ class SimCard:
 
     def atomic(self) -> SimAtomicReq:
         return SimAtomicReq(self._device)
-
-    def read_events(self) -> list[FlipEvent]:
-        try:
-            data = os.read(self._read_fd, READ_SIZE)
-        except BlockingIOError:
-            return []
-        if not data:
-            raise HostError("the device is gone", call="read", path=self.path, errno=errno.ENODEV)
-        return parse_events(data)
 
     def _send_event(self, event: bytes) -> None:
         os.write(self._write_fd, event)

@@ -17,7 +17,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from xendisplback.kms.events import FLIP_COMPLETE
 from xendisplback.protocol.formats import fourcc
 from xendisplback.sim.controller import Controller
 from xendisplback.sim.framebuffers import SimFramebuffer
@@ -37,7 +36,9 @@ from xendisplback.sim.monitor import REFRESH, make_edid, make_mode
 PERIOD = 1 / REFRESH
 STUCK_SECONDS = 10.0
 """A blocking commit waits so long for the flip before it, as the kernel's helpers do."""
+_FLIP_COMPLETE = 2
 _EVENT = struct.Struct("=IIQIIII")
+"""DRM_EVENT_FLIP_COMPLETE, struct drm_event_vblank (drm.h)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +340,6 @@ class DisplayDevice:
                 sequence = round((vblank - self._epoch) / PERIOD) & 0xFFFFFFFF
                 micros = int(fraction * 1e6)
                 self._send_event(
-                    _EVENT.pack(FLIP_COMPLETE, 32, 0, int(seconds), micros, sequence, crtc_id)
+                    _EVENT.pack(_FLIP_COMPLETE, 32, 0, int(seconds), micros, sequence, crtc_id)
                 )
         self.lock.notify_all()

@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Interdomain event channels, behind the interface of Linux's /dev/xen/evtchn. Thread-safe.
 
-A port that raised an event is masked until it is unmasked; what is raised meanwhile comes once, then. Each
-call makes the system call that the real device takes, so that figures taken here hold there.
+A port that raised an event is masked until it is unmasked; what is raised meanwhile comes once, then. C reads,
+unmasks and notifies by functions that end up here; each makes the one system call that the real device takes, so
+that figures taken here hold there.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import threading
-from collections.abc import Sequence
+from collections import deque
 from dataclasses import dataclass
 
 from xendisplback.errors import HostError
+from xendisplback.sim import callbacks
 
 
 @dataclass(slots=True, eq=False)
@@ -81,19 +84,33 @@ class EventChannelHandle:
         self.domid = domid
         self.restricted_to = restricted_to
         self._table = table
-        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        # A semaphore: each read takes one port, as each read of libxenevtchn's does.
+        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC | os.EFD_SEMAPHORE)
         # Takes the place of write(2) on /dev/xen/evtchn, which unmasks; nobody reads it.
         self._unmask_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self.queue: list[int] = []
+        self.queue: deque[int] = deque()
         self._open = True
+        self.handle = callbacks.register(self)
 
     @property
     def fd(self) -> int:
         return self._fd
 
-    def wake(self) -> None:
+    @property
+    def pending_function(self) -> int:
+        return callbacks.address(_PENDING)
+
+    @property
+    def unmask_function(self) -> int:
+        return callbacks.address(_UNMASK)
+
+    @property
+    def notify_function(self) -> int:
+        return callbacks.address(_NOTIFY)
+
+    def wake(self, ports: int = 1) -> None:
         """Without the lock, or whoever waits for it would add to the system calls that figures count."""
-        os.eventfd_write(self._fd, 1)
+        os.eventfd_write(self._fd, ports)
 
     def _port(self, number: int) -> _Port:
         port = self._table.ports.get((self.domid, number))
@@ -140,25 +157,24 @@ class EventChannelHandle:
         if peer is not None and wanted:
             peer.handle.wake()
 
-    def pending(self) -> list[int]:
+    def pending(self) -> int | None:
+        """A port that raised an event."""
         try:
             os.eventfd_read(self._fd)
         except BlockingIOError:
-            return []
+            return None
         with self._table.lock:
-            ports, self.queue = self.queue, []
-            return ports
+            return self.queue.popleft()
 
-    def unmask(self, ports: Sequence[int]) -> None:
+    def unmask(self, port: int) -> None:
         os.eventfd_write(self._unmask_fd, 1)
         wanted = False
         with self._table.lock:
-            for number in ports:
-                port = self._port(number)
-                port.masked = False
-                if port.raised:
-                    port.raised = False
-                    wanted |= port.raise_event()
+            unmasked = self._port(port)
+            unmasked.masked = False
+            if unmasked.raised:
+                unmasked.raised = False
+                wanted = unmasked.raise_event()
         if wanted:
             self.wake()
 
@@ -174,5 +190,37 @@ class EventChannelHandle:
             self._table.bury(self)
 
     def close_fds(self) -> None:
+        callbacks.forget(self.handle)
         os.close(self._fd)
         os.close(self._unmask_fd)
+
+
+# What C calls in place of libxenevtchn's functions: a handle's number first.
+
+
+def _pending(handle: int) -> int:
+    found = callbacks.find(handle, EventChannelHandle)
+    port = None if found is None else found.pending()
+    if port is None:
+        ctypes.set_errno(errno.EAGAIN)
+        return -1
+    return port
+
+
+def _unmask(handle: int, port: int) -> int:
+    found = callbacks.find(handle, EventChannelHandle)
+    if found is not None:
+        found.unmask(port)
+    return 0
+
+
+def _notify(handle: int, port: int) -> int:
+    found = callbacks.find(handle, EventChannelHandle)
+    if found is not None:
+        found.notify(port)
+    return 0
+
+
+_PENDING = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, use_errno=True)(_pending)
+_UNMASK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_uint32)(_unmask)
+_NOTIFY = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_uint32)(_notify)

@@ -20,7 +20,7 @@ from xendisplback.protocol.ring import (
 )
 from xendisplback.sim.event_channels import EventChannelHandle
 from xendisplback.sim.memory import GuestMemory
-from xendisplback.xen.shared_page import SharedPage
+from xendisplback.sim.shared_page import SharedPage
 
 
 class GrantedPage:

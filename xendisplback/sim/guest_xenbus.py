@@ -253,13 +253,14 @@ class XenbusFrontend(ABC):
         while True:
             await trio.lowlevel.wait_readable(self._channels.fd)
             await self._thawed.wait()
-            ports = self._channels.pending()
+            port = self._channels.pending()
+            if port is None:
+                continue
             for display in self.displays:
-                if display.requests.port in ports:
+                # Only these: a port may have been closed since it raised the event.
+                if port == display.requests.port:
                     display.channel.on_event()
-                if display.events.port in ports:
+                    self._channels.unmask(port)
+                elif port == display.events.port:
                     display.on_event()
-            # A port may have been closed since it raised the event.
-            open_ports = {d.requests.port for d in self.displays}
-            open_ports |= {d.events.port for d in self.displays}
-            self._channels.unmask([port for port in ports if port in open_ports])
+                    self._channels.unmask(port)

@@ -1,24 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Event channels: libxenevtchn. Fulfils :class:`xendisplback.host.EventChannels`.
-
-Opening, binding and notifying are the library's. Pending ports are read from the fd and unmasked by writing
-to it directly (the ABI of /dev/xen/evtchn), because the library takes one port per call.
-"""
+"""Event channels: libxenevtchn. Fulfils :class:`xendisplback.host.EventChannels`."""
 
 from __future__ import annotations
 
 import errno
 import os
-from array import array
-from collections.abc import Sequence
 
 from xendisplback._ext import load_xen
 from xendisplback.errors import HostError
 from xendisplback.xen.devices import refusal, silent_logger
 
 EVTCHN = "/dev/xen/evtchn"
-READ_SIZE = 4096
-"""1024 ports: more than one frontend has."""
 
 
 class Evtchn:
@@ -49,22 +41,25 @@ class Evtchn:
             raise self._failure(f"xenevtchn_bind_interdomain {remote_port}", self._xen.ffi.errno)
         return port
 
-    def unbind(self, port: int) -> None:
-        if self._xen.lib.xenevtchn_unbind(self._handle, port) != 0:
-            raise self._failure("xenevtchn_unbind", self._xen.ffi.errno)
+    @property
+    def handle(self) -> int:
+        return int(self._xen.ffi.cast("uintptr_t", self._handle))
 
-    def notify(self, port: int) -> None:
-        # It fails only for a port that is not ours any more: the guest that closed its end hears nothing.
-        self._xen.lib.xenevtchn_notify(self._handle, port)
+    @property
+    def pending_function(self) -> int:
+        return self._address("xenevtchn_pending")
 
-    def pending(self) -> list[int]:
-        try:
-            return array("I", os.read(self.fd, READ_SIZE)).tolist()
-        except BlockingIOError:
-            return []
+    @property
+    def unmask_function(self) -> int:
+        return self._address("xenevtchn_unmask")
 
-    def unmask(self, ports: Sequence[int]) -> None:
-        os.write(self.fd, array("I", ports))
+    @property
+    def notify_function(self) -> int:
+        return self._address("xenevtchn_notify")
+
+    def _address(self, function: str) -> int:
+        ffi = self._xen.ffi
+        return int(ffi.cast("uintptr_t", ffi.addressof(self._xen.lib, function)))
 
     def close(self) -> None:
         self._xen.lib.xenevtchn_close(self._handle)

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One card: a thread that reads its flip events and gives each to the output that waits for it, which tells the guest.
+ * The read blocks, which saves a poll for each flip; pthread_cancel() ends it.
+ */
+#include "flip.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { FLIP_COMPLETE = 2 /* DRM_EVENT_FLIP_COMPLETE */, READ_SIZE = 4096 };
+
+/* struct drm_event and drm_event_vblank (drm.h); typed anew so that this needs no libdrm. A test compares. */
+struct event {
+	uint32_t type;
+	uint32_t length;
+};
+
+struct flip_event {
+	struct event event;
+	uint64_t user_data;
+	uint32_t seconds;
+	uint32_t microseconds;
+	uint32_t sequence;
+	uint32_t crtc_id;
+};
+
+struct xdb_card {
+	int fd, failed_fd;
+	int failure;		/* atomic */
+	pthread_t thread;
+	pthread_mutex_t lock;	/* the table's */
+	struct {
+		uint32_t crtc_id;
+		struct xdb_output *output;
+	} outputs[32];
+	unsigned count;
+};
+
+static struct xdb_output *output_of(struct xdb_card *card, uint32_t crtc_id)
+{
+	struct xdb_output *output = NULL;
+
+	pthread_mutex_lock(&card->lock);
+	for (unsigned i = 0; i < card->count; i++)
+		if (card->outputs[i].crtc_id == crtc_id)
+			output = card->outputs[i].output;
+	pthread_mutex_unlock(&card->lock);
+	return output;
+}
+
+/* Other types are skipped by their length. */
+static void dispatch(struct xdb_card *card, const char *data, size_t size)
+{
+	struct flip_event flip;
+
+	while (size >= sizeof(struct event)) {
+		size_t length;
+
+		memset(&flip, 0, sizeof(flip));
+		memcpy(&flip, data, size < sizeof(flip) ? size : sizeof(flip));
+		length = flip.event.length;
+		if (length < sizeof(struct event) || length > size)
+			return;
+		if (flip.event.type == FLIP_COMPLETE && length >= sizeof(flip)) {
+			struct xdb_output *output = output_of(card, flip.crtc_id);
+
+			if (output)
+				xdb_output_on_flip_event(output, flip.seconds * 1000000000ull +
+								 flip.microseconds * 1000ull);
+		}
+		data += length;
+		size -= length;
+	}
+}
+
+static void *serve(void *argument)
+{
+	struct xdb_card *card = argument;
+	const uint64_t one = 1;
+	char data[READ_SIZE];
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	for (;;) {
+		ssize_t size, ignored;
+
+		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+		size = read(card->fd, data, sizeof(data));
+		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+		if (size > 0) {
+			dispatch(card, data, (size_t)size);
+		} else if (size == 0 || errno != EINTR) {
+			__atomic_store_n(&card->failure, size == 0 ? ENODEV : errno,
+					 __ATOMIC_RELEASE);
+			ignored = write(card->failed_fd, &one, sizeof(one));
+			(void)ignored;
+			return NULL;
+		}
+	}
+}
+
+struct xdb_card *xdb_card_new(int fd, int failed_fd)
+{
+	struct xdb_card *card = calloc(1, sizeof(*card));
+	int error;
+
+	if (!card)
+		return NULL;
+	card->fd = fd;
+	card->failed_fd = failed_fd;
+	pthread_mutex_init(&card->lock, NULL);
+	error = xdb_start_thread(&card->thread, serve, card);
+	if (error) {
+		free(card);
+		errno = error;
+		return NULL;
+	}
+	return card;
+}
+
+int xdb_card_add(struct xdb_card *card, uint32_t crtc_id, struct xdb_output *output)
+{
+	int error = 0;
+
+	pthread_mutex_lock(&card->lock);
+	if (card->count == sizeof(card->outputs) / sizeof(*card->outputs)) {
+		error = -ENOSPC;
+	} else {
+		card->outputs[card->count].crtc_id = crtc_id;
+		card->outputs[card->count++].output = output;
+	}
+	pthread_mutex_unlock(&card->lock);
+	return error;
+}
+
+int xdb_card_failure(const struct xdb_card *card)
+{
+	return __atomic_load_n(&card->failure, __ATOMIC_ACQUIRE);
+}
+
+void xdb_card_free(struct xdb_card *card)
+{
+	pthread_cancel(card->thread);
+	pthread_join(card->thread, NULL);
+	pthread_mutex_destroy(&card->lock);
+	free(card);
+}

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One connector of a guest: a thread that waits at its doorbell. A PG_FLIP is answered, copied where it must be, and
+ * committed right here; its flip event comes to flip_card.c. Every other request, and whatever goes wrong, is handed
+ * to Python: the thread then waits until it is resumed, and the port stays masked, so that requests are answered in
+ * order and a guest that floods the ring waits for us, not we for it.
+ *
+ * System calls of a flip: poll, read, (notify), the commit, write; then flip_card.c's two.
+ */
+#include "flip.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { STUCK_MS = 1000, OPERATION_PG_FLIP = 0x15 };
+
+/* struct xendispl_req and xendispl_resp (xen/io/displif.h), as far as a flip goes. */
+struct request {
+	uint16_t id;
+	uint8_t operation;
+	uint8_t reserved[5];
+	uint64_t fb_cookie;
+	uint8_t padding[48];
+};
+
+struct response {
+	uint16_t id;
+	uint8_t operation;
+	uint8_t reserved;
+	int32_t status;
+	uint8_t padding[56];
+};
+
+_Static_assert(sizeof(struct request) == XDB_SLOT && sizeof(struct response) == XDB_SLOT, "slots");
+
+struct xdb_channel {
+	struct xdb_request_ring requests;
+	struct xdb_event_ring events;
+	pthread_mutex_t events_lock;	/* the card's thread and Python send events */
+	uint64_t events_sent;		/* under it, as the next two */
+	int events_dropped;
+	bool events_broken;
+	struct xdb_doorbell doorbell;
+	struct xdb_output *output;
+	int attention_fd, control_fd;
+	pthread_t thread;
+	bool started, stop;
+	bool rung;		/* the request port is masked */
+	struct request slot;
+	int handed, error;	/* `handed`, atomic, is written last by this thread */
+	bool taken;		/* Python was told of it */
+	uint64_t in_flight;	/* the commit that was on its way when the wait began, */
+	int waited_ms;		/* and how long it has been */
+};
+
+static void announce(const struct xdb_channel *channel)
+{
+	const uint64_t one = 1;
+	/* It can only fail when 2^64 - 1 announcements wait unread. */
+	ssize_t ignored = write(channel->attention_fd, &one, sizeof(one));
+
+	(void)ignored;
+}
+
+static void notify(const struct xdb_channel *channel, uint32_t port)
+{
+	/* It fails only for a port that is not ours any more: the guest that closed its end hears nothing. */
+	((int (*)(void *, uint32_t))channel->doorbell.notify)((void *)channel->doorbell.handle, port);
+}
+
+/* From the doorbell to the commit */
+
+static void answer(struct xdb_channel *channel, const void *response)
+{
+	xdb_request_ring_respond(&channel->requests, response);
+	if (xdb_request_ring_push(&channel->requests))
+		notify(channel, channel->doorbell.request_port);
+}
+
+/* Why `slot` is Python's, or XDB_NOTHING: the flip is on its way. */
+static int flip(struct xdb_channel *channel)
+{
+	const struct request *request = &channel->slot;
+	const struct response response = { .id = request->id, .operation = OPERATION_PG_FLIP };
+	const struct xdb_path *path;
+	int handed, error;
+
+	if (request->operation != OPERATION_PG_FLIP || !channel->output)
+		return XDB_REQUEST;
+	path = xdb_output_begin(channel->output, request->fb_cookie, &handed);
+	if (!path)
+		return handed;
+	/* Before the commit: its flip event may come at once, and displif has the response first. */
+	answer(channel, &response);
+	xdb_output_stamp(channel->output, XDB_ANSWERED);
+	error = xdb_output_show(channel->output, path);
+	if (error) {
+		channel->error = -error;
+		return XDB_REFUSED;
+	}
+	return XDB_NOTHING;
+}
+
+/* Until the ring is empty, or something is for Python. */
+static int drain(struct xdb_channel *channel)
+{
+	int taken, handed;
+
+	do {
+		while ((taken = xdb_request_ring_take(&channel->requests, &channel->slot)) > 0)
+			if ((handed = flip(channel)) != XDB_NOTHING)
+				return handed;
+		if (taken < 0)
+			return XDB_VIOLATION;
+	} while (!xdb_request_ring_idle(&channel->requests) &&
+		 !__atomic_load_n(&channel->stop, __ATOMIC_ACQUIRE));
+	return XDB_NOTHING;
+}
+
+/* The doorbell was silent for `milliseconds`. */
+static int look_at_output(struct xdb_channel *channel, int milliseconds)
+{
+	uint64_t in_flight;
+	int error;
+
+	xdb_output_patience(channel->output, &in_flight);
+	if (in_flight && in_flight == channel->in_flight) {
+		channel->waited_ms += milliseconds;
+		return channel->waited_ms >= STUCK_MS ? XDB_STUCK : XDB_NOTHING;
+	}
+	error = xdb_output_refresh(channel->output);
+	if (error) {
+		channel->error = -error;
+		return XDB_NOT_REFRESHED;
+	}
+	return XDB_NOTHING;
+}
+
+/* Of Python's, to stop or to resume, which may have come before it was waited for. Blocking. */
+static void take_word(struct xdb_channel *channel)
+{
+	uint64_t words;
+	ssize_t ignored = read(channel->control_fd, &words, sizeof(words));
+
+	(void)ignored;
+}
+
+/* Until there is something to drain (then `rung`), or to hand over, or to stop for. */
+static int wait_for_doorbell(struct xdb_channel *channel)
+{
+	struct xdb_doorbell *doorbell = &channel->doorbell;
+	struct pollfd fds[] = {
+		{ .fd = doorbell->fd, .events = POLLIN },
+		{ .fd = channel->control_fd, .events = POLLIN },
+	};
+	uint64_t in_flight = 0;
+	int milliseconds = channel->output ? xdb_output_patience(channel->output, &in_flight) : -1;
+	int ready, port;
+
+	if (in_flight != channel->in_flight) {
+		channel->in_flight = in_flight;
+		channel->waited_ms = 0;
+	}
+	if (channel->rung) {
+		((int (*)(void *, uint32_t))doorbell->unmask)((void *)doorbell->handle,
+							      doorbell->request_port);
+		channel->rung = false;
+	}
+	ready = poll(fds, 2, milliseconds);
+	if (ready == 0)
+		return look_at_output(channel, milliseconds);
+	if (ready > 0 && fds[1].revents)
+		take_word(channel);
+	if (ready < 0 || !fds[0].revents)
+		return XDB_NOTHING;
+	if (channel->output)
+		xdb_output_stamp(channel->output, XDB_DOORBELL);
+	port = ((int (*)(void *))doorbell->pending)((void *)doorbell->handle);
+	if (port < 0 && errno != EAGAIN && errno != EINTR) {
+		channel->error = errno;
+		return XDB_BROKEN;
+	}
+	/* The guest has nothing to tell by the event page's port: it stays masked. */
+	channel->rung = port == (int)doorbell->request_port;
+	return XDB_NOTHING;
+}
+
+/* Python's turn, until it resumes or stops us. */
+static void hand_over(struct xdb_channel *channel, int handed)
+{
+	__atomic_store_n(&channel->handed, handed, __ATOMIC_RELEASE);
+	announce(channel);
+	while (__atomic_load_n(&channel->handed, __ATOMIC_ACQUIRE) != XDB_NOTHING &&
+	       !__atomic_load_n(&channel->stop, __ATOMIC_ACQUIRE))
+		take_word(channel);
+}
+
+static void *serve(void *argument)
+{
+	struct xdb_channel *channel = argument;
+
+	while (!__atomic_load_n(&channel->stop, __ATOMIC_ACQUIRE)) {
+		int handed = drain(channel);
+
+		if (handed == XDB_NOTHING)
+			handed = wait_for_doorbell(channel);
+		if (handed != XDB_NOTHING)
+			hand_over(channel, handed);
+	}
+	return NULL;
+}
+
+/* The flip event, and others that Python sends */
+
+int xdb_channel_send_event(struct xdb_channel *channel, uint64_t fb_cookie)
+{
+	int sent;
+
+	pthread_mutex_lock(&channel->events_lock);
+	sent = xdb_event_ring_send(&channel->events, fb_cookie);
+	if (sent > 0)
+		channel->events_sent++;
+	else if (sent == 0)
+		channel->events_dropped++;
+	else
+		channel->events_broken = true;
+	pthread_mutex_unlock(&channel->events_lock);
+	if (sent > 0)
+		notify(channel, channel->doorbell.event_port);
+	else
+		announce(channel);
+	return sent;
+}
+
+int xdb_channel_event_faults(struct xdb_channel *channel)
+{
+	int faults;
+
+	pthread_mutex_lock(&channel->events_lock);
+	faults = channel->events_broken ? -EPROTO : channel->events_dropped;
+	channel->events_dropped = 0;
+	pthread_mutex_unlock(&channel->events_lock);
+	return faults;
+}
+
+uint64_t xdb_channel_events_sent(struct xdb_channel *channel)
+{
+	uint64_t sent;
+
+	pthread_mutex_lock(&channel->events_lock);
+	sent = channel->events_sent;
+	pthread_mutex_unlock(&channel->events_lock);
+	return sent;
+}
+
+/* Python's side */
+
+struct xdb_channel *xdb_channel_new(uintptr_t request_page, uintptr_t event_page,
+				    const struct xdb_doorbell *doorbell, int attention_fd)
+{
+	struct xdb_channel *channel = calloc(1, sizeof(*channel));
+
+	if (!channel)
+		return NULL;
+	channel->control_fd = eventfd(0, EFD_CLOEXEC);
+	if (channel->control_fd < 0) {
+		int error = errno;
+
+		free(channel);
+		errno = error;
+		return NULL;
+	}
+	xdb_request_ring_init(&channel->requests, request_page);
+	xdb_event_ring_init(&channel->events, event_page);
+	pthread_mutex_init(&channel->events_lock, NULL);
+	channel->doorbell = *doorbell;
+	channel->attention_fd = attention_fd;
+	return channel;
+}
+
+int xdb_start_thread(pthread_t *thread, void *(*work)(void *), void *argument)
+{
+	sigset_t all, old;
+	int error;
+
+	/* The process's signals are the main thread's; faults stay with the thread that caused them. */
+	sigfillset(&all);
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGSEGV);
+	sigdelset(&all, SIGFPE);
+	sigdelset(&all, SIGILL);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	error = pthread_create(thread, NULL, work, argument);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return error;
+}
+
+int xdb_channel_start(struct xdb_channel *channel)
+{
+	int error = xdb_start_thread(&channel->thread, serve, channel);
+
+	channel->started = error == 0;
+	return -error;
+}
+
+static void wake(struct xdb_channel *channel)
+{
+	const uint64_t one = 1;
+	ssize_t ignored = write(channel->control_fd, &one, sizeof(one));
+
+	(void)ignored;
+}
+
+void xdb_channel_stop(struct xdb_channel *channel)
+{
+	if (!channel->started)
+		return;
+	__atomic_store_n(&channel->stop, true, __ATOMIC_RELEASE);
+	wake(channel);
+	pthread_join(channel->thread, NULL);
+	channel->started = false;
+}
+
+void xdb_channel_free(struct xdb_channel *channel)
+{
+	xdb_channel_stop(channel);
+	pthread_mutex_destroy(&channel->events_lock);
+	close(channel->control_fd);
+	free(channel);
+}
+
+int xdb_channel_handed(struct xdb_channel *channel, void *slot, int *error)
+{
+	int handed = __atomic_load_n(&channel->handed, __ATOMIC_ACQUIRE);
+
+	if (handed == XDB_NOTHING || channel->taken)
+		return XDB_NOTHING;
+	channel->taken = true;
+	memcpy(slot, &channel->slot, XDB_SLOT);
+	*error = channel->error;
+	return handed;
+}
+
+void xdb_channel_respond(struct xdb_channel *channel, const void *response)
+{
+	answer(channel, response);
+}
+
+void xdb_channel_show_on(struct xdb_channel *channel, struct xdb_output *output)
+{
+	channel->output = output;
+}
+
+void xdb_channel_resume(struct xdb_channel *channel)
+{
+	channel->taken = false;
+	__atomic_store_n(&channel->handed, XDB_NOTHING, __ATOMIC_RELEASE);
+	wake(channel);
+}
+
+void xdb_channel_indices(struct xdb_channel *channel, struct xdb_request_ring *requests,
+			 struct xdb_event_ring *events)
+{
+	if (requests)
+		*requests = channel->requests;
+	pthread_mutex_lock(&channel->events_lock);
+	if (events)
+		*events = channel->events;
+	pthread_mutex_unlock(&channel->events_lock);
+}
