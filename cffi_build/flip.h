@@ -125,11 +125,11 @@ struct xdb_flip_times {
 	uint64_t at[XDB_STAGES];
 };
 
-/* Write the times of each flip into `times`, a ring of `size`; NULL: no more. While paused and idle. */
+/* Write the times of each flip into `times`, a ring of `size`, from now on; NULL: no more. At any time. */
 void xdb_output_trace(struct xdb_output *output, struct xdb_flip_times *times, uint32_t size);
 
 /* How many flips were traced; the ring holds the last of them. */
-uint64_t xdb_output_traced(const struct xdb_output *output);
+uint64_t xdb_output_traced(struct xdb_output *output);
 
 /* Channels (flip_channel.c) */
 

@@ -409,18 +409,25 @@ uint64_t xdb_nanoseconds(void)
 void xdb_output_stamp(struct xdb_output *output, enum xdb_stage stage)
 {
 	/* Without a trace no clock is read: where the TSC is not stable that is a system call. */
-	if (output->trace)
+	if (__atomic_load_n(&output->trace, __ATOMIC_RELAXED))
 		output->times.at[stage] = xdb_nanoseconds();
 }
 
 void xdb_output_trace(struct xdb_output *output, struct xdb_flip_times *times, uint32_t size)
 {
-	output->trace = times;
+	pthread_mutex_lock(&output->lock);
 	output->trace_size = size;
 	output->traced = 0;
+	__atomic_store_n(&output->trace, times, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&output->lock);
 }
 
-uint64_t xdb_output_traced(const struct xdb_output *output)
+uint64_t xdb_output_traced(struct xdb_output *output)
 {
-	return output->traced;
+	uint64_t traced;
+
+	pthread_mutex_lock(&output->lock);
+	traced = output->traced;
+	pthread_mutex_unlock(&output->lock);
+	return traced;
 }

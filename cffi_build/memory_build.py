@@ -74,7 +74,7 @@ uint64_t xdb_output_copies(const struct xdb_output *output);
 #define XDB_STAGES ...
 struct xdb_flip_times { uint64_t at[...]; };
 void xdb_output_trace(struct xdb_output *output, struct xdb_flip_times *times, uint32_t size);
-uint64_t xdb_output_traced(const struct xdb_output *output);
+uint64_t xdb_output_traced(struct xdb_output *output);
 
 struct xdb_doorbell {
     int fd;

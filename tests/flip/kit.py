@@ -166,7 +166,7 @@ class Connector:
         prod = self.requests.load(REQ_PROD)
         for number, slot in enumerate(slots, prod):
             at = SLOTS_AT + number % RING_SLOTS * 64
-            self.requests.data[at : at + 64] = slot
+            ctypes.memmove(self.requests.address + at, slot, 64)
         self.requests.store(REQ_PROD, prod + len(slots))
         self.guest.notify(self.ports[0])
 

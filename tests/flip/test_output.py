@@ -32,7 +32,7 @@ def test_what_is_drawn_without_a_flip_is_shown_and_told_nobody(drawn: Connector)
     shown_once(drawn, 7)
     for number in range(2, 6):
         at = len(drawn.pictures.data) - number
-        drawn.pictures.data[at] = number
+        drawn.pictures.data[at] = bytes([number])
         drawn.committing(number)
         side = drawn.commits[-1] - 100
         assert drawn.buffers[side].data.raw == drawn.pictures.data.raw
@@ -59,7 +59,7 @@ def test_what_is_scanned_out_directly_needs_no_refresh(drawn: Connector) -> None
 def test_a_flip_that_meets_a_refresh_waits_for_it(drawn: Connector) -> None:
     drawn.copying(7)
     shown_once(drawn, 7)
-    drawn.pictures.data[0] = 1
+    drawn.pictures.data[0] = b"\x01"
     drawn.committing(2)
     drawn.flip(7, 2)
     time.sleep(0.05)
@@ -75,7 +75,7 @@ def test_a_refused_refresh_is_handed_over(drawn: Connector) -> None:
     drawn.copying(7)
     shown_once(drawn, 7)
     drawn.refuse = errno.ENODEV
-    drawn.pictures.data[0] = 1
+    drawn.pictures.data[0] = b"\x01"
     why, _, number = drawn.handed()
     assert (why, number) == (drawn.memory.lib.XDB_NOT_REFRESHED, errno.ENODEV)
 
@@ -174,3 +174,23 @@ def test_counts_begin_anew_for_each_holder(connector: Connector) -> None:
     shown_once(connector, 7)
     connector.flips.attach(None)
     assert (connector.flips.flips, connector.flips.copies) == (0, 0)
+
+
+def test_a_trace_holds_the_last_flips_in_the_order_of_their_stages(connector: Connector) -> None:
+    connector.zero_copy(7)
+    before = time.monotonic_ns()
+    trace = connector.flips.trace(4)
+    for number in range(1, 7):
+        connector.flip(7, number)
+        connector.committing(number)
+        connector.flip_event()
+        connector.shown(number)
+    times = trace.close()
+    assert len(times) == 4
+    for flip in times:
+        assert before < flip.doorbell < flip.answered < flip.committed
+        assert flip.committed < flip.event < time.monotonic_ns()
+        assert flip.vblank == 7_000_009_000, "as the card said"
+    assert [flip.event for flip in times] == sorted(flip.event for flip in times)
+    connector.flip(7)
+    connector.committing(7)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -123,9 +124,47 @@ class OutputFlips:
         """Pictures copied by flips and refreshes."""
         return self._lib.xdb_output_copies(self.handle)
 
+    def trace(self, size: int) -> FlipTrace:
+        """From now on keep the times of the last ``size`` flips; in place of an earlier trace."""
+        return FlipTrace(self.handle, size)
+
     def close(self) -> None:
         """No channel shows on it, and its card's :class:`CardFlips` is closed."""
         self._lib.xdb_output_free(self.handle)
+
+
+@dataclass(frozen=True, slots=True)
+class FlipTimes:
+    """When one flip came to each stage; CLOCK_MONOTONIC, ns."""
+
+    doorbell: int
+    answered: int
+    committed: int
+    """The copy, if any, is done too."""
+    vblank: int
+    """As the kernel says."""
+    event: int
+    """Its flip event was read."""
+
+
+class FlipTrace:
+    """Made by :meth:`OutputFlips.trace`."""
+
+    def __init__(self, handle: _memory.xdb_output, size: int) -> None:
+        memory = load_memory()
+        self._lib = memory.lib
+        self._null = memory.ffi.NULL
+        self._handle = handle
+        self._size = size
+        self._ring = memory.ffi.new("struct xdb_flip_times[]", size)
+        self._lib.xdb_output_trace(handle, self._ring, size)
+
+    def close(self) -> list[FlipTimes]:
+        """End it; what was traced, oldest first. Before its output is closed."""
+        traced = self._lib.xdb_output_traced(self._handle)
+        self._lib.xdb_output_trace(self._handle, self._null, 0)
+        first = max(traced - self._size, 0)
+        return [FlipTimes(*self._ring[n % self._size].at) for n in range(first, traced)]
 
 
 class CardFlips:
