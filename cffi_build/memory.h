@@ -16,7 +16,7 @@ void xdb_fence(void);
 void xdb_read(uintptr_t address, void *copy, size_t size);
 void xdb_write(uintptr_t address, const void *data, size_t size);
 
-/* Pictures (memory_copy.c, memory_convert.c, memory_digest.c). */
+/* Pictures (memory_copy.c; memory_picture.h says more). */
 enum xdb_conversion {
 	XDB_COPY,	/* same layout; unit: bytes */
 	XDB_RGB565,	/* to XRGB8888; unit: pixels, as all below */
@@ -45,7 +45,10 @@ int xdb_run(const struct xdb_job *job, uint64_t *digest);
 /* The digest that xdb_run() would give now, without copying: equal digests, equal pictures. As xdb_run(). */
 int xdb_digest(const struct xdb_job *job, uint64_t *digest);
 
-/* Measure memcpy against non-temporal stores on this machine and use the faster; 1: non-temporal. */
+/*
+ * Measure the ways of copying on this machine and use the best from now on; 1: non-temporal. Some milliseconds;
+ * no other thread may copy meanwhile. Digests do not depend on it.
+ */
 int xdb_choose_copy(void);
 
 #endif

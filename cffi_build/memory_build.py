@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from cffi import FFI
 
 ffibuilder = FFI()
@@ -115,6 +117,7 @@ ffibuilder.set_source(
     '#include "flip.h"',
     sources=[
         "cffi_build/memory_ring.c",
+        "cffi_build/memory_choice.c",
         "cffi_build/memory_convert.c",
         "cffi_build/memory_copy.c",
         "cffi_build/memory_digest.c",
@@ -124,7 +127,7 @@ ffibuilder.set_source(
         "cffi_build/flip_card.c",
     ],
     include_dirs=["cffi_build"],
-    depends=["cffi_build/flip.h", "cffi_build/memory.h", "cffi_build/memory_picture.h"],
+    depends=[str(header) for header in sorted(Path("cffi_build").glob("*.h"))],
     # -O3: the conversions are to be vectorised.
     extra_compile_args=["-O3", "-pthread"],
     extra_link_args=["-pthread"],

@@ -1,103 +1,84 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * Conversions to XRGB8888, row by row: plain loops that gcc -O3 vectorises. Channels are widened by repeating
- * their top bits, so that full scale stays full scale.
- */
+/* Conversions to XRGB8888 for the instructions that this machine has. */
 #include "memory_picture.h"
 
-#define OPAQUE 0xff000000u
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
+#define OPAQUE 0xff000000ul
 
 /* A guest's picture may start at an odd address: data_ofs and the pitch are its own choice. */
-typedef uint16_t unaligned_u16 __attribute__((aligned(1), may_alias));
+typedef uint16_t half __attribute__((aligned(1), may_alias));
+typedef uint64_t two_words __attribute__((aligned(1), may_alias));
 
-static void rgb565_row(void *restrict to, const void *restrict from, size_t units)
+static inline uint16_t upper(uint16_t one, uint16_t other)
 {
-	uint32_t *restrict d = to;
-	const unaligned_u16 *restrict s = from;
-
-	for (size_t i = 0; i < units; i++) {
-		uint32_t v = s[i], r = v >> 11, g = v >> 5 & 63, b = v & 31;
-
-		d[i] = OPAQUE | (r << 3 | r >> 2) << 16 | (g << 2 | g >> 4) << 8 | (b << 3 | b >> 2);
-	}
+	return (uint32_t)one * other >> 16;
 }
 
-static void rgb888_row(void *restrict to, const void *restrict from, size_t units)
+static inline int16_t clamp(int16_t v)
 {
-	uint32_t *restrict d = to;
-	const uint8_t *restrict s = from;
-
-	for (size_t i = 0; i < units; i++)
-		d[i] = OPAQUE | (uint32_t)s[3 * i + 2] << 16 | (uint32_t)s[3 * i + 1] << 8 | s[3 * i];
+	v = v < 0 ? 0 : v;
+	return v > 255 ? 255 : v;
 }
 
-static void xrgb4444_row(void *restrict to, const void *restrict from, size_t units)
+/*
+ * BT.601, limited range, which is what V4L2 and DRM mean by YUYV without further words:
+ * R = (298 y + 409 v + 128) >> 8, G = (298 y - 100 u - 208 v + 128) >> 8, B = (298 y + 516 u + 128) >> 8.
+ * Whole multiples of 256 are taken out, so that what is left to shift fits into 16 bits.
+ */
+static inline int16_t yuv_r(int16_t y, int16_t v)
 {
-	uint32_t *restrict d = to;
-	const unaligned_u16 *restrict s = from;
-
-	for (size_t i = 0; i < units; i++) {
-		uint32_t v = s[i];
-
-		d[i] = OPAQUE | (v >> 8 & 15) * 17 << 16 | (v >> 4 & 15) * 17 << 8 | (v & 15) * 17;
-	}
+	return clamp(y + v + ((int16_t)(42 * y + 153 * v + 128) >> 8));
 }
 
-static void xrgb1555_row(void *restrict to, const void *restrict from, size_t units)
+static inline int16_t yuv_g(int16_t y, int16_t u, int16_t v)
 {
-	uint32_t *restrict d = to;
-	const unaligned_u16 *restrict s = from;
-
-	for (size_t i = 0; i < units; i++) {
-		uint32_t v = s[i], r = v >> 10 & 31, g = v >> 5 & 31, b = v & 31;
-
-		d[i] = OPAQUE | (r << 3 | r >> 2) << 16 | (g << 3 | g >> 2) << 8 | (b << 3 | b >> 2);
-	}
+	return clamp(y - v + ((int16_t)(42 * y - 100 * u + 48 * v + 128) >> 8));
 }
 
-static inline uint32_t clamp(int32_t v)
+static inline int16_t yuv_b(int16_t y, int16_t u)
 {
-	return v < 0 ? 0 : v > 255 ? 255 : (uint32_t)v;
+	return clamp(y + 2 * u + ((int16_t)(42 * y + 4 * u + 128) >> 8));
 }
 
-/* BT.601, limited range, which is what V4L2 and DRM mean by YUYV without further words. */
-static inline uint32_t yuv(int32_t y, int32_t u, int32_t v)
+/* The vectoriser does whole rows. */
+static inline size_t none(void *d, const void *s, size_t units)
 {
-	int32_t c = 298 * (y - 16) + 128, d = u - 128, e = v - 128;
-
-	return OPAQUE | clamp((c + 409 * e) >> 8) << 16 |
-	       clamp((c - 100 * d - 208 * e) >> 8) << 8 | clamp((c + 516 * d) >> 8);
+	(void)d, (void)s, (void)units;
+	return 0;
 }
 
-static void yuyv_row(void *restrict to, const void *restrict from, size_t units)
-{
-	uint32_t *restrict d = to;
-	const uint8_t *restrict s = from;
-	size_t pairs = units / 2;
+#define base_rgb888_part none
+#define base_yuyv_part none
+#define NAME(function) base_##function
+#include "memory_rows.h"
+#undef NAME
 
-	for (size_t i = 0; i < pairs; i++) {
-		d[2 * i] = yuv(s[4 * i], s[4 * i + 1], s[4 * i + 3]);
-		d[2 * i + 1] = yuv(s[4 * i + 2], s[4 * i + 1], s[4 * i + 3]);
-	}
-	/* An odd width ends with Y and U; its V would lie outside of the row. */
-	if (units & 1)
-		d[units - 1] = yuv(s[4 * pairs], s[4 * pairs + 1], pairs ? s[4 * pairs - 1] : 128);
-}
+#ifdef __x86_64__
+#pragma GCC push_options
+#pragma GCC target("avx2")
+#include "memory_rows_avx2.h"
+
+#define NAME(function) avx2_##function
+#include "memory_rows.h"
+#undef NAME
+#pragma GCC pop_options
+#endif
+
+#define ROWS(set) { NULL, set##_rgb565, set##_rgb888, set##_xrgb4444, set##_xrgb1555, set##_yuyv }
 
 xdb_row *xdb_conversion_row(int conversion)
 {
-	switch (conversion) {
-	case XDB_RGB565:
-		return rgb565_row;
-	case XDB_RGB888:
-		return rgb888_row;
-	case XDB_XRGB4444:
-		return xrgb4444_row;
-	case XDB_XRGB1555:
-		return xrgb1555_row;
-	default:
-		return yuyv_row;
-	}
+	static xdb_row *const base[] = ROWS(base);
+#ifdef __x86_64__
+	static xdb_row *const avx2[] = ROWS(avx2);
+
+	if (__builtin_cpu_supports("avx2"))
+		return avx2[conversion];
+#endif
+	return base[conversion];
 }
 
 size_t xdb_unit_bytes(int conversion)

@@ -1,60 +1,158 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Digests of pictures: has a guest drawn since the last copy? Each of eight lanes of 64 bits is turned by one
- * bijection per word, so that a single changed word always changes its lane; which word stands where counts.
+ * Rows on their way, with a digest of what came by. Each lane is a multiply-with-carry generator (Marsaglia)
+ * into whose state words are mixed: a multiplication by 2^-32 modulo MULTIPLIER * 2^32 - 1, which is a safe
+ * prime, so that it takes 2^62 words or more to come around. It needs no more than the 32-bit multiplication that
+ * every SIMD unit has.
  */
 #include "memory_picture.h"
 
+#include <stdbool.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
+#ifdef __ARM_NEON
+#include <arm_neon.h>
+#endif
 
-#define BLOCK sizeof(((struct xdb_digest_state *)0)->lanes)
-#define ODD 0x9e3779b97f4a7c15u
+#define MULTIPLIER 0xfffeb81bu
+#define GOLDEN 0x9e3779b97f4a7c15u
 
-static inline uint64_t turned(uint64_t lane, uint64_t word)
+/* Emulated machines take a call for each vector instruction, but none for these. */
+static inline uint64_t word_turned(uint64_t state, uint64_t word)
 {
-	lane = (lane ^ word) * ODD;
-	/* A product's low bits know nothing of the factor's high ones: bring them down. */
-	return lane << 29 | lane >> 35;
+	state ^= word;
+	return (state & 0xffffffffu) * MULTIPLIER + (state >> 32);
 }
 
-void xdb_digest_start(struct xdb_digest_state *state)
+#define VECTOR uint64_t
+#define TURN word_turned
+#define STREAM(to, word) memcpy(to, &(word), sizeof(word))
+#define REGISTER "r"
+#define NAME(function) word_##function
+#include "memory_blocks.h"
+
+#ifdef __SSE2__
+static inline __m128i sse2_turned(__m128i state, __m128i word)
 {
-	for (size_t i = 0; i < 8; i++)
-		state->lanes[i] = (i + 1) * ODD;
+	state = _mm_xor_si128(state, word);
+	return _mm_add_epi64(_mm_mul_epu32(state, _mm_set1_epi64x(MULTIPLIER)), _mm_srli_epi64(state, 32));
 }
 
-void xdb_digest_copy(struct xdb_digest_state *state, void *restrict to, const void *restrict from,
-		     size_t size)
-{
-	struct xdb_digest_state now = *state;
-	uint64_t block[8];
-	uint8_t *d = to;
-	const uint8_t *s = from;
+#define VECTOR __m128i
+#define TURN sse2_turned
+#define STREAM(to, word) _mm_stream_si128((__m128i *)(to), word)
+#define REGISTER "x"
+#define NAME(function) sse2_##function
+#include "memory_blocks.h"
 
-	for (; size >= BLOCK; d += BLOCK, s += BLOCK, size -= BLOCK) {
-		memcpy(block, s, BLOCK);
-		/* One load per byte, though memory that isn't volatile may be read again: the guest writes it. */
-		__asm__("" : "+m"(block));
-		for (size_t i = 0; i < 8; i++)
-			now.lanes[i] = turned(now.lanes[i], block[i]);
-		memcpy(d, block, BLOCK);
-	}
-	if (size) {
-		memset(block, 0, BLOCK);
-		memcpy(block, s, size);
-		__asm__("" : "+m"(block));
-		for (size_t i = 0; i < 8; i++)
-			now.lanes[i] = turned(now.lanes[i], block[i]);
-		memcpy(d, block, size);
-	}
-	*state = now;
+#pragma GCC push_options
+#pragma GCC target("avx2")
+static inline __m256i avx2_turned(__m256i state, __m256i word)
+{
+	state = _mm256_xor_si256(state, word);
+	return _mm256_add_epi64(_mm256_mul_epu32(state, _mm256_set1_epi64x(MULTIPLIER)),
+				_mm256_srli_epi64(state, 32));
 }
 
-uint64_t xdb_digest_end(const struct xdb_digest_state *state)
+#define VECTOR __m256i
+#define TURN avx2_turned
+#define STREAM(to, word) _mm256_stream_si256((__m256i *)(to), word)
+#define REGISTER "x"
+#define NAME(function) avx2_##function
+#include "memory_blocks.h"
+#pragma GCC pop_options
+
+static int has_avx2(void)
+{
+	return __builtin_cpu_supports("avx2");
+}
+#endif
+
+#ifdef __ARM_NEON
+static inline uint64x2_t neon_turned(uint64x2_t state, uint64x2_t word)
+{
+	state = veorq_u64(state, word);
+	return vmlal_u32(vshrq_n_u64(state, 32), vmovn_u64(state), vdup_n_u32(MULTIPLIER));
+}
+
+#define VECTOR uint64x2_t
+#define TURN neon_turned
+#define STREAM(to, word) memcpy(to, &(word), sizeof(word))
+#define REGISTER "w"
+#define NAME(function) neon_##function
+#include "memory_blocks.h"
+#endif
+
+static void library_plain(uint64_t *lanes, uint8_t *restrict to, const uint8_t *restrict from,
+			  size_t blocks)
+{
+	(void)lanes;
+	memcpy(to, from, blocks * XDB_BLOCK);
+}
+
+/* The first is what the others are compared with. */
+const struct xdb_way xdb_ways[] = {
+	{ "memcpy", library_plain, NULL, NULL, NULL, 1, NULL },
+	{ "words", word_plain, word_copy, word_digest, NULL, 1, NULL },
+#ifdef __SSE2__
+	{ "sse2", NULL, sse2_copy, sse2_digest, NULL, 1, NULL },
+	{ "sse2 stream", sse2_plain_stream, sse2_stream, sse2_digest, &xdb_ways[2], 16, NULL },
+	{ "avx2", NULL, avx2_copy, avx2_digest, NULL, 1, has_avx2 },
+	{ "avx2 stream", avx2_plain_stream, avx2_stream, avx2_digest, &xdb_ways[4], 32, has_avx2 },
+#endif
+#ifdef __ARM_NEON
+	{ "neon", NULL, neon_copy, neon_digest, NULL, 1, NULL },
+#endif
+};
+const size_t xdb_way_count = sizeof(xdb_ways) / sizeof(xdb_ways[0]);
+
+void xdb_digest_start(uint64_t lanes[XDB_LANES])
+{
+	for (size_t i = 0; i < XDB_LANES; i++)
+		lanes[i] = (i + 1) * GOLDEN;
+}
+
+uint64_t xdb_digest_end(const uint64_t lanes[XDB_LANES])
 {
 	uint64_t digest = 0;
 
-	for (size_t i = 0; i < 8; i++)
-		digest = turned(digest, state->lanes[i]);
-	return turned(digest, digest >> 32);
+	for (size_t i = 0; i < XDB_LANES; i++) {
+		digest = (digest ^ lanes[i]) * GOLDEN;
+		/* A product's low bits know nothing of the factor's high ones: bring those down. */
+		digest ^= digest >> 32;
+	}
+	return digest;
+}
+
+static void go(const struct xdb_way *way, uint64_t *lanes, uint8_t *restrict to,
+	       const uint8_t *restrict from, size_t blocks)
+{
+	if (!to)
+		way->digest(lanes, NULL, from, blocks);
+	else if (lanes)
+		way->copy(lanes, to, from, blocks);
+	else
+		way->plain(NULL, to, from, blocks);
+}
+
+void xdb_copy_row(const struct xdb_way *way, uint64_t *lanes, uint8_t *restrict to,
+		  const uint8_t *restrict from, size_t size)
+{
+	const size_t blocks = size / XDB_BLOCK, end = size - XDB_BLOCK;
+	uint8_t all[XDB_BLOCK] = { 0 };
+
+	if (blocks) {
+		go(way, lanes, to, from, blocks);
+		/* What the guest changes between the two loads makes a digest that no picture has. */
+		if (size % XDB_BLOCK)
+			go(way->cached ? way->cached : way, lanes, to ? to + end : NULL, from + end, 1);
+		return;
+	}
+	memcpy(all, from, size);
+	if (lanes)
+		go(way, lanes, NULL, all, 1);
+	if (to)
+		memcpy(to, all, size);
 }

@@ -1,9 +1,45 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the files about pictures (memory_copy.c, memory_convert.c, memory_digest.c) share. */
+/* What the files about pictures (memory_copy.c, memory_digest.c, memory_convert.c) share. */
 #ifndef XDB_MEMORY_PICTURE_H
 #define XDB_MEMORY_PICTURE_H
 
 #include "memory.h"
+
+/*
+ * Digests tell a picture from the one before, not a forgery from it: a guest can only hold back its own
+ * pictures. A row is cut into blocks, the last one filled up with zeros, and the n-th word of 64 bits of each
+ * block turns the n-th lane.
+ */
+#define XDB_LANES 16
+#define XDB_BLOCK (XDB_LANES * sizeof(uint64_t))
+
+/* Whole blocks. Any alignment of `from`; `to` as struct xdb_way says. `lanes` is NULL for no digest. */
+typedef void xdb_blocks(uint64_t *lanes, uint8_t *restrict to, const uint8_t *restrict from,
+			size_t blocks);
+
+/* One way through this machine's instructions. They differ in time only. */
+struct xdb_way {
+	const char *name;
+	xdb_blocks *plain;		/* a copy; NULL: not worth trying */
+	xdb_blocks *copy;		/* with a digest; NULL: can't */
+	xdb_blocks *digest;		/* `to` is ignored; NULL: can't */
+	const struct xdb_way *cached;	/* not NULL: stores are non-temporal; for other destinations */
+	size_t alignment;		/* of `to` */
+	int (*supported)(void);		/* NULL: always */
+};
+
+extern const struct xdb_way xdb_ways[];
+extern const size_t xdb_way_count;
+
+/* What xdb_choose_copy() found to be best. */
+extern const struct xdb_way *xdb_plain_way, *xdb_digest_way;
+
+void xdb_digest_start(uint64_t lanes[XDB_LANES]);
+uint64_t xdb_digest_end(const uint64_t lanes[XDB_LANES]);
+
+/* A row of `size` bytes: copied unless `to` is NULL, digested unless `lanes` is, each byte loaded once. */
+void xdb_copy_row(const struct xdb_way *way, uint64_t *lanes, uint8_t *restrict to,
+		  const uint8_t *restrict from, size_t size);
 
 /* `units` of one row from `from` to `to`, which do not overlap. Any alignment of `from`. */
 typedef void xdb_row(void *restrict to, const void *restrict from, size_t units);
@@ -13,21 +49,5 @@ xdb_row *xdb_conversion_row(int conversion);
 
 /* Bytes that a unit of a conversion's source takes. */
 size_t xdb_unit_bytes(int conversion);
-
-/*
- * A digest under way: 64 bits over bytes and their order, for telling two pictures apart, not against forgery.
- * The same bytes give the same digest only if they are handed over in the same portions.
- */
-struct xdb_digest_state {
-	uint64_t lanes[8];
-};
-
-void xdb_digest_start(struct xdb_digest_state *state);
-
-/* Copy `size` bytes, each loaded once, and digest what was stored. Any alignment. */
-void xdb_digest_copy(struct xdb_digest_state *state, void *restrict to, const void *restrict from,
-		     size_t size);
-
-uint64_t xdb_digest_end(const struct xdb_digest_state *state);
 
 #endif

@@ -13,7 +13,7 @@ SOURCES = HERE.parents[1] / "cffi_build"
 def test_pictures_at_odd_addresses_pass_the_sanitizers(tmp_path: Path) -> None:
     program = tmp_path / "odd"
     flags = ["-g", "-O1", "-pthread", "-fsanitize=undefined,address", "-fno-sanitize-recover=all"]
-    pictures = [SOURCES / f"memory_{name}.c" for name in ("convert", "copy", "digest")]
+    pictures = [SOURCES / f"memory_{name}.c" for name in ("choice", "convert", "copy", "digest")]
     files = [HERE / "odd.c", *pictures]
     subprocess.run(["gcc", *flags, "-I", SOURCES, "-o", program, *files], check=True, timeout=60)
     done = subprocess.run([program], check=False, capture_output=True, text=True, timeout=30)

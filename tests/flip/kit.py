@@ -145,15 +145,17 @@ class Connector:
 
     def copying(self, cookie: int) -> FlipPath:
         """Commits have 100 and 101 as arguments, by the buffer that they show."""
-        jobs = [
-            CopyJob(
-                self.pictures.address, 4 * WIDTH, to.address, 4 * WIDTH, WIDTH, HEIGHT, XR24, XR24
-            )
-            for to in self.buffers
-        ]
+        jobs = self._jobs()
         return self._add(
             FlipPath(cookie, jobs, [Commit(self, 100), Commit(self, 101)], refresh=True)
         )
+
+    def _jobs(self) -> list[CopyJob]:
+        source, pitch = self.pictures.address, 4 * WIDTH
+        return [
+            CopyJob(source, pitch, to.address, pitch, WIDTH, HEIGHT, XR24, XR24)
+            for to in self.buffers
+        ]
 
     def _add(self, path: FlipPath) -> FlipPath:
         self.paths.append(path)
@@ -198,6 +200,14 @@ class Connector:
         """As :meth:`shown`, for a guest that reads its events."""
         until(lambda: self.events.load(IN_PROD) == count, f"{count} events")
         self.events.store(IN_CONS, count)
+
+    def wake(self) -> None:
+        """Ring without a request."""
+        self.guest.notify(self.ports[0])
+
+    def digest(self) -> int:
+        """Of the guest's picture."""
+        return self._jobs()[0].digest()
 
     def settled(self) -> None:
         """Nothing is on its way, and the next refresh may come."""

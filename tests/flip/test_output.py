@@ -20,11 +20,28 @@ def shown_once(connector: Connector, cookie: int) -> None:
 
 def test_a_refresh_of_an_unchanged_picture_costs_no_commit(drawn: Connector) -> None:
     drawn.pictures.data.raw = os.urandom(len(drawn.pictures.data))
-    drawn.copying(7)
+    path = drawn.copying(7)
+    drawn.still()
+    drawn.flips.shown(path, drawn.digest())
+    drawn.flips.resume()
+    drawn.wake()
+    time.sleep(0.2)
+    assert drawn.commits == []
     shown_once(drawn, 7)
     time.sleep(0.2)
-    assert len(drawn.commits) == 1
+    assert len(drawn.commits) == 1, "a guest that flips seldom"
     assert drawn.flips.copies == 1
+
+
+def test_after_flips_in_a_row_one_refresh_learns_what_is_on_screen(drawn: Connector) -> None:
+    drawn.copying(7)
+    drawn.instead = drawn.flip_event
+    for number in range(1, 4):
+        drawn.flip(7, number)
+        drawn.shown(number)
+    time.sleep(0.3)
+    assert len(drawn.commits) <= 4
+    assert len(drawn.flip_events()) == 3
 
 
 def test_what_is_drawn_without_a_flip_is_shown_and_told_nobody(drawn: Connector) -> None:
