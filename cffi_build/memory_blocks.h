@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Blocks of a picture on their way through registers; memory_digest.c includes this for each set of
+ * instructions, with VECTOR (words of 64 bits), TURN(state, word) for each of its lanes, STREAM(to, word)
+ * (a non-temporal store), REGISTER (asm's letter for a VECTOR) and NAME(function) defined.
+ */
+
+static inline __attribute__((always_inline)) void
+NAME(walk)(uint64_t *lanes, uint8_t *restrict to, const uint8_t *restrict from, size_t blocks,
+	   bool stream)
+{
+	enum { COUNT = XDB_BLOCK / sizeof(VECTOR) };
+	VECTOR state[COUNT], word;
+
+	if (lanes)
+		memcpy(state, lanes, sizeof(state));
+	for (; blocks; blocks--, from += XDB_BLOCK) {
+#pragma GCC unroll 16
+		for (size_t i = 0; i < COUNT; i++) {
+			memcpy(&word, from + i * sizeof(word), sizeof(word));
+			/* Stays in its register: loaded again, it could be what the guest wrote meanwhile. */
+			__asm__("" : "+" REGISTER(word));
+			if (lanes)
+				state[i] = TURN(state[i], word);
+			if (to && stream)
+				STREAM(to + i * sizeof(word), word);
+			else if (to)
+				memcpy(to + i * sizeof(word), &word, sizeof(word));
+		}
+		if (to)
+			to += XDB_BLOCK;
+	}
+	if (lanes)
+		memcpy(lanes, state, sizeof(state));
+}
+
+static inline void NAME(digest)(uint64_t *lanes, uint8_t *restrict to,
+				const uint8_t *restrict from, size_t blocks)
+{
+	(void)to;
+	NAME(walk)(lanes, NULL, from, blocks, false);
+}
+
+static inline void NAME(copy)(uint64_t *lanes, uint8_t *restrict to, const uint8_t *restrict from,
+			      size_t blocks)
+{
+	NAME(walk)(lanes, to, from, blocks, false);
+}
+
+static inline void NAME(plain)(uint64_t *lanes, uint8_t *restrict to, const uint8_t *restrict from,
+			       size_t blocks)
+{
+	(void)lanes;
+	NAME(walk)(NULL, to, from, blocks, false);
+}
+
+static inline void NAME(stream)(uint64_t *lanes, uint8_t *restrict to,
+				const uint8_t *restrict from, size_t blocks)
+{
+	NAME(walk)(lanes, to, from, blocks, true);
+}
+
+static inline void NAME(plain_stream)(uint64_t *lanes, uint8_t *restrict to,
+				      const uint8_t *restrict from, size_t blocks)
+{
+	(void)lanes;
+	NAME(walk)(NULL, to, from, blocks, true);
+}
+
+#undef VECTOR
+#undef TURN
+#undef STREAM
+#undef REGISTER
+#undef NAME
