@@ -29,24 +29,24 @@ class _Back:
 class CopyBuffers:
     """The two framebuffers, black. Construction and :meth:`close`: blocking."""
 
-    def __init__(self, pipe: Pipe, mode: Mode, fourcc: int) -> None:
+    def __init__(self, pipe: Pipe, mode: Mode, crop: Crop, fourcc: int) -> None:
         """Raises HostError."""
         self.mode = mode
         self.fourcc = fourcc
         self.backs: list[_Back] = []
         try:
             for _ in range(2):
-                self.backs.append(self._back(pipe, mode, fourcc))
+                self.backs.append(self._back(pipe, mode, crop, fourcc))
         except BaseException:
             self.close()
             raise
 
     @staticmethod
-    def _back(pipe: Pipe, mode: Mode, fourcc: int) -> _Back:
+    def _back(pipe: Pipe, mode: Mode, crop: Crop, fourcc: int) -> _Back:
         framebuffer = pipe.card.dumb_framebuffer(mode.hdisplay, mode.vdisplay, fourcc)
         picture = Picture(framebuffer, 0, 0)
         try:
-            return _Back(framebuffer, picture, pipe.prepare_flip(picture))
+            return _Back(framebuffer, picture, pipe.prepare_flip(picture, crop, mode))
         except BaseException:
             framebuffer.close()
             raise

@@ -29,7 +29,7 @@ class DirectPath:
         left, top = centred(crop, mode)
         self._picture = Picture(self._framebuffer, left, top)
         try:
-            self._commit = pipe.prepare_flip(self._picture)
+            self._commit = pipe.prepare_flip(self._picture, crop, mode)
         except BaseException:
             self._framebuffer.close()
             raise

@@ -55,9 +55,14 @@ class Pipe:
         request.add(self.plane, picture.plane_properties())
         request.commit()
 
-    def prepare_flip(self, picture: Picture) -> PreparedCommit:
+    def prepare_flip(self, picture: Picture, crop: Crop, mode: Mode) -> PreparedCommit:
+        """From any picture of ``crop`` that this mode shows to ``picture``."""
+        properties = picture.plane_properties()
+        if (crop.width, crop.height) == (mode.hdisplay, mode.vdisplay):
+            # Each of them covers the screen: what the kernel need not look up and compare is not sent.
+            properties = {"FB_ID": properties["FB_ID"]}
         request = self.card.atomic()
-        request.add(self.plane, picture.plane_properties())
+        request.add(self.plane, properties)
         return request.prepare_flip(self.crtc)
 
     def darken(self) -> None:

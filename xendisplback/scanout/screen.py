@@ -60,7 +60,7 @@ class Screen:
         fourcc = choose_format(frame.layout.format, self._pipe.plane.formats, can_convert)
         buffers = self._copy_buffers
         if buffers is None or buffers.fourcc != fourcc:
-            buffers = CopyBuffers(self._pipe, self.mode, fourcc)
+            buffers = CopyBuffers(self._pipe, self.mode, self.crop, fourcc)
         path = CopyPath(buffers, self.crop, frame, address, way)
         try:
             self._show(path)
