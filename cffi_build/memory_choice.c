@@ -85,8 +85,7 @@ static size_t set_up(struct trial *trials)
 
 		if (way->supported && !way->supported())
 			continue;
-		if (way->plain)
-			trials[count++] = (struct trial){ way, false, 1e18, 1e18 };
+		trials[count++] = (struct trial){ way, false, 1e18, 1e18 };
 		if (way->copy)
 			trials[count++] = (struct trial){ way, true, 1e18, 1e18 };
 	}

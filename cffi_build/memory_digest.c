@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Rows on their way, with a digest of what came by. Each lane is a multiply-with-carry generator (Marsaglia)
- * into whose state words are mixed: a multiplication by 2^-32 modulo MULTIPLIER * 2^32 - 1, which is a safe
- * prime, so that it takes 2^62 words or more to come around. It needs no more than the 32-bit multiplication that
- * every SIMD unit has.
+ * Rows on their way, with a digest of what came by. Words of 64 bits are mixed into lanes, each of which is then
+ * turned: its halves are multiplied by one number each, and the products are added. Every SIMD unit can do that, it
+ * maps hardly any two states to one, and it leaves no part of a pixel where a neighbour that changes, too,
+ * could make up for it.
  */
 #include "memory_picture.h"
 
@@ -16,14 +16,17 @@
 #include <arm_neon.h>
 #endif
 
-#define MULTIPLIER 0xfffeb81bu
+/* Prime, of 32 bits. */
+#define LOW 0x9e3779b1u
+#define HIGH 0x85ebca77u
+/* The golden ratio, odd. */
 #define GOLDEN 0x9e3779b97f4a7c15u
 
 /* Emulated machines take a call for each vector instruction, but none for these. */
 static inline uint64_t word_turned(uint64_t state, uint64_t word)
 {
 	state ^= word;
-	return (state & 0xffffffffu) * MULTIPLIER + (state >> 32);
+	return (state & 0xffffffffu) * LOW + (state >> 32) * HIGH;
 }
 
 #define VECTOR uint64_t
@@ -37,7 +40,8 @@ static inline uint64_t word_turned(uint64_t state, uint64_t word)
 static inline __m128i sse2_turned(__m128i state, __m128i word)
 {
 	state = _mm_xor_si128(state, word);
-	return _mm_add_epi64(_mm_mul_epu32(state, _mm_set1_epi64x(MULTIPLIER)), _mm_srli_epi64(state, 32));
+	return _mm_add_epi64(_mm_mul_epu32(state, _mm_set1_epi32((int)LOW)),
+			     _mm_mul_epu32(_mm_srli_epi64(state, 32), _mm_set1_epi32((int)HIGH)));
 }
 
 #define VECTOR __m128i
@@ -52,8 +56,9 @@ static inline __m128i sse2_turned(__m128i state, __m128i word)
 static inline __m256i avx2_turned(__m256i state, __m256i word)
 {
 	state = _mm256_xor_si256(state, word);
-	return _mm256_add_epi64(_mm256_mul_epu32(state, _mm256_set1_epi64x(MULTIPLIER)),
-				_mm256_srli_epi64(state, 32));
+	return _mm256_add_epi64(_mm256_mul_epu32(state, _mm256_set1_epi32((int)LOW)),
+				_mm256_mul_epu32(_mm256_srli_epi64(state, 32),
+						 _mm256_set1_epi32((int)HIGH)));
 }
 
 #define VECTOR __m256i
@@ -74,7 +79,8 @@ static int has_avx2(void)
 static inline uint64x2_t neon_turned(uint64x2_t state, uint64x2_t word)
 {
 	state = veorq_u64(state, word);
-	return vmlal_u32(vshrq_n_u64(state, 32), vmovn_u64(state), vdup_n_u32(MULTIPLIER));
+	return vmlal_u32(vmull_u32(vmovn_u64(state), vdup_n_u32(LOW)), vshrn_n_u64(state, 32),
+			 vdup_n_u32(HIGH));
 }
 
 #define VECTOR uint64x2_t
@@ -97,13 +103,13 @@ const struct xdb_way xdb_ways[] = {
 	{ "memcpy", library_plain, NULL, NULL, NULL, 1, NULL },
 	{ "words", word_plain, word_copy, word_digest, NULL, 1, NULL },
 #ifdef __SSE2__
-	{ "sse2", NULL, sse2_copy, sse2_digest, NULL, 1, NULL },
+	{ "sse2", sse2_plain, sse2_copy, sse2_digest, NULL, 1, NULL },
 	{ "sse2 stream", sse2_plain_stream, sse2_stream, sse2_digest, &xdb_ways[2], 16, NULL },
-	{ "avx2", NULL, avx2_copy, avx2_digest, NULL, 1, has_avx2 },
+	{ "avx2", avx2_plain, avx2_copy, avx2_digest, NULL, 1, has_avx2 },
 	{ "avx2 stream", avx2_plain_stream, avx2_stream, avx2_digest, &xdb_ways[4], 32, has_avx2 },
 #endif
 #ifdef __ARM_NEON
-	{ "neon", NULL, neon_copy, neon_digest, NULL, 1, NULL },
+	{ "neon", neon_plain, neon_copy, neon_digest, NULL, 1, NULL },
 #endif
 };
 const size_t xdb_way_count = sizeof(xdb_ways) / sizeof(xdb_ways[0]);

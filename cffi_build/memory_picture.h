@@ -20,7 +20,7 @@ typedef void xdb_blocks(uint64_t *lanes, uint8_t *restrict to, const uint8_t *re
 /* One way through this machine's instructions. They differ in time only. */
 struct xdb_way {
 	const char *name;
-	xdb_blocks *plain;		/* a copy; NULL: not worth trying */
+	xdb_blocks *plain;		/* a copy */
 	xdb_blocks *copy;		/* with a digest; NULL: can't */
 	xdb_blocks *digest;		/* `to` is ignored; NULL: can't */
 	const struct xdb_way *cached;	/* not NULL: stores are non-temporal; for other destinations */

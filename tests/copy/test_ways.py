@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The sets of instructions among which the start of the daemon chooses differ in time only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.copy.programs import HERE, OPTIMIZED, PICTURES, SANITIZED, build, output
+
+
+def test_every_way_copies_the_same_and_digests_the_same(tmp_path: Path) -> None:
+    program = build(tmp_path / "ways", SANITIZED, HERE / "ways.c", *PICTURES)
+    tried = output(program).splitlines()
+    assert tried[:2] == ["memcpy", "words"]
+    assert len(tried) >= 3, "one with vectors at least"
+
+
+def test_every_pixel_value_is_converted_exactly(tmp_path: Path) -> None:
+    """All 2^16 and all 2^24 of them, with the least and with the best instructions."""
+    program = build(tmp_path / "exact", OPTIMIZED, HERE / "exact.c")
+    assert output(program) == "done\n"
