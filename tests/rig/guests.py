@@ -27,12 +27,20 @@ vdispl = [ '{vdispl}' ]
 
 @dataclass(frozen=True, slots=True)
 class Flips:
-    """What the guest saw: ``count`` flips, microseconds from request to event, mean distance."""
+    """What the guest saw: ``count`` flips, ``mean`` microseconds apart; the others are from request to event."""
 
     count: int
-    shortest: int
     mean: int
+    shortest: int
+    median: int
+    p99: int
     longest: int
+
+    @property
+    def spread(self) -> str:
+        """For people: milliseconds."""
+        median, p99, longest = (us / 1000 for us in (self.median, self.p99, self.longest))
+        return f"median {median:.1f}, p99 {p99:.1f}, max {longest:.1f} ms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +166,9 @@ class Guest:
 
 
 def parse_flips(answer: str) -> Flips:
-    found = re.fullmatch(r"flips (\d+) min (\d+) mean (\d+) max (\d+) us", answer)
+    found = re.fullmatch(
+        r"flips (\d+) mean (\d+) min (\d+) median (\d+) p99 (\d+) max (\d+) us", answer
+    )
     if found is None:
         raise RigError(f"not a report of flips: {answer!r}")
     return Flips(*map(int, found.groups()))

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #define CONNECTORS 4
+#define TIMED_FLIPS 4096
 
 /* pattern.c: the formats, and pictures in them */
 
@@ -77,7 +78,8 @@ struct screen {
     int front; /* what is visible, or will be after the flip that is pending */
     int pending, free_running;
     long flips;
-    int64_t flip_started, run_started, shortest, longest;
+    int64_t flip_started, run_started;
+    int32_t took[TIMED_FLIPS]; /* microseconds of the last flips of a run */
     char error[128]; /* what ended a free run */
 };
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -30,8 +31,7 @@ int start_flip(struct screen *screen)
 
 static void start_run(struct screen *screen)
 {
-    screen->flips = screen->longest = 0;
-    screen->shortest = INT64_MAX;
+    screen->flips = 0;
     screen->error[0] = 0;
     screen->run_started = microseconds();
 }
@@ -50,13 +50,8 @@ int take_events(void)
         if (event.base.type != DRM_EVENT_FLIP_COMPLETE || event.user_data >= CONNECTORS)
             continue;
         struct screen *screen = &screens[event.user_data];
-        int64_t took = microseconds() - screen->flip_started;
+        screen->took[screen->flips++ % TIMED_FLIPS] = microseconds() - screen->flip_started;
         screen->pending = 0;
-        screen->flips++;
-        if (took < screen->shortest)
-            screen->shortest = took;
-        if (took > screen->longest)
-            screen->longest = took;
         if (screen->free_running && start_flip(screen) < 0) {
             screen->free_running = 0;
             snprintf(screen->error, sizeof screen->error, "%.127s", answer);
@@ -79,11 +74,22 @@ int wait_for_flip(struct screen *screen)
     return 0;
 }
 
+static int by_size(const void *a, const void *b)
+{
+    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return (x > y) - (x < y);
+}
+
 static int report_run(struct screen *screen)
 {
     long mean = screen->flips ? (microseconds() - screen->run_started) / screen->flips : 0;
-    snprintf(answer, sizeof answer, "flips %ld min %ld mean %ld max %ld us", screen->flips,
-             screen->flips ? (long)screen->shortest : 0, mean, (long)screen->longest);
+    long timed = screen->flips < TIMED_FLIPS ? screen->flips : TIMED_FLIPS;
+    int32_t *took = screen->took;
+    qsort(took, timed, sizeof *took, by_size);
+    if (!timed)
+        took[timed++] = 0;
+    snprintf(answer, sizeof answer, "flips %ld mean %ld min %d median %d p99 %d max %d us",
+             screen->flips, mean, took[0], took[timed / 2], took[timed * 99 / 100], took[timed - 1]);
     return 0;
 }
 

@@ -9,6 +9,7 @@ from tests.rig.scenarios import (
     endings,
     figures,
     flips,
+    latency,
     pictures,
     refusals,
     starting,
@@ -32,6 +33,7 @@ ORDER = [
         endings,
         zero_copy,
         be_alloc,
+        latency,
     )
 ]
 

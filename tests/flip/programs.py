@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Programs in C on the flips' sources."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from tests.copy.programs import OPTIMIZED, PICTURES, SOURCES, build
+
+FLIPS = [SOURCES / f"flip_{name}.c" for name in ("ring", "channel", "output", "card")]
+
+
+def instructions_per_flip(folder: Path, flips: int = 2000) -> float:
+    """Of a flip without a copy, by callgrind: all threads, libc's part and the test's own guest and card included."""
+    here = Path(__file__).parent
+    program = build(folder / "cost", OPTIMIZED, here / "cost.c", *FLIPS, *PICTURES)
+
+    def count(flips: int) -> int:
+        callgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
+        done = subprocess.run(
+            [*callgrind, str(program), str(flips)],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        found = re.search(r"Collected : (\d+)", done.stderr)
+        assert found
+        return int(found[1])
+
+    return (count(2 * flips) - count(flips)) / flips
