@@ -13,7 +13,7 @@ FLIPS = [SOURCES / f"flip_{name}.c" for name in ("ring", "channel", "output", "c
 
 
 def instructions_per_flip(folder: Path, flips: int = 2000) -> float:
-    """Of a flip without a copy, by callgrind: all threads, libc's part and the test's own guest and card included."""
+    """Of a flip without a copy, by callgrind: all threads, libc's part, the test's own guest and card."""
     here = Path(__file__).parent
     program = build(folder / "cost", OPTIMIZED, here / "cost.c", *FLIPS, *PICTURES)
 
