@@ -32,9 +32,11 @@ class Service:
     """One daemon on one host. :meth:`run` it once."""
 
     def __init__(self, config: Config, host: Host) -> None:
+        """Raises HostError."""
         self._config = config
         self._host = host
         self._stop = trio.Event()
+        self.outputs = Outputs(host, config)
 
     def stop(self) -> None:
         """Ask :meth:`run` to end in an orderly way."""
@@ -50,13 +52,12 @@ class Service:
         try:
             async with self._host.store() as store:
                 domid = await _own_domid(store)
-                outputs = Outputs(self._host, self._config)
                 allocator = Allocator(self._host, grants, self._config.be_alloc)
-                backend = Backend(self._host, store, grants, allocator, outputs)
+                backend = Backend(self._host, store, grants, allocator, self.outputs)
                 discovery = Discovery(domid, backend)
                 async with trio.open_nursery() as nursery:
                     await nursery.start(discovery.run)
-                    nursery.start_soon(outputs.run)
+                    nursery.start_soon(self.outputs.run)
                     nursery.start_soon(feed_watchdog)
                     await _set_status(store, domid, "ready")
                     notify("READY=1")

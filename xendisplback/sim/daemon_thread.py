@@ -15,11 +15,11 @@ from xendisplback.sim.loop_thread import LoopThread
 
 class DaemonThread:
     def __init__(self, host: Host) -> None:
-        self._service = Service(Config(), host)
+        self.service = Service(Config(), host)
         self._thread = LoopThread("daemon", self._run)
 
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
-        await self._service.run(task_status=task_status)
+        await self.service.run(task_status=task_status)
 
     def start(self) -> None:
         """Returns when the daemon is ready. Raises what ended it before. Blocking."""
@@ -27,5 +27,5 @@ class DaemonThread:
 
     def stop(self) -> None:
         """An orderly end, as after SIGTERM. Raises what went wrong. Blocking."""
-        self._thread.call_soon(self._service.stop)
+        self._thread.call_soon(self.service.stop)
         self._thread.join()
