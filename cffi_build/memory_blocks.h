@@ -7,12 +7,12 @@
 
 static inline __attribute__((always_inline)) void
 NAME(walk)(uint64_t *lanes, uint8_t *restrict to, const uint8_t *restrict from, size_t blocks,
-	   bool stream)
+	   bool digest, enum store store)
 {
 	enum { COUNT = XDB_BLOCK / sizeof(VECTOR) };
 	VECTOR state[COUNT], word;
 
-	if (lanes)
+	if (digest)
 		memcpy(state, lanes, sizeof(state));
 	for (; blocks; blocks--, from += XDB_BLOCK) {
 #pragma GCC unroll 16
@@ -20,51 +20,48 @@ NAME(walk)(uint64_t *lanes, uint8_t *restrict to, const uint8_t *restrict from, 
 			memcpy(&word, from + i * sizeof(word), sizeof(word));
 			/* Stays in its register: loaded again, it could be what the guest wrote meanwhile. */
 			__asm__("" : "+" REGISTER(word));
-			if (lanes)
+			if (digest)
 				state[i] = TURN(state[i], word);
-			if (to && stream)
+			if (store == STREAMED)
 				STREAM(to + i * sizeof(word), word);
-			else if (to)
+			else if (store == STORED)
 				memcpy(to + i * sizeof(word), &word, sizeof(word));
 		}
-		if (to)
+		if (store != NOWHERE)
 			to += XDB_BLOCK;
 	}
-	if (lanes)
+	if (digest)
 		memcpy(lanes, state, sizeof(state));
 }
 
 static inline void NAME(digest)(uint64_t *lanes, uint8_t *restrict to,
 				const uint8_t *restrict from, size_t blocks)
 {
-	(void)to;
-	NAME(walk)(lanes, NULL, from, blocks, false);
+	NAME(walk)(lanes, to, from, blocks, true, NOWHERE);
 }
 
 static inline void NAME(copy)(uint64_t *lanes, uint8_t *restrict to, const uint8_t *restrict from,
 			      size_t blocks)
 {
-	NAME(walk)(lanes, to, from, blocks, false);
+	NAME(walk)(lanes, to, from, blocks, true, STORED);
 }
 
 static inline void NAME(plain)(uint64_t *lanes, uint8_t *restrict to, const uint8_t *restrict from,
 			       size_t blocks)
 {
-	(void)lanes;
-	NAME(walk)(NULL, to, from, blocks, false);
+	NAME(walk)(lanes, to, from, blocks, false, STORED);
 }
 
 static inline void NAME(stream)(uint64_t *lanes, uint8_t *restrict to,
 				const uint8_t *restrict from, size_t blocks)
 {
-	NAME(walk)(lanes, to, from, blocks, true);
+	NAME(walk)(lanes, to, from, blocks, true, STREAMED);
 }
 
 static inline void NAME(plain_stream)(uint64_t *lanes, uint8_t *restrict to,
 				      const uint8_t *restrict from, size_t blocks)
 {
-	(void)lanes;
-	NAME(walk)(NULL, to, from, blocks, true);
+	NAME(walk)(lanes, to, from, blocks, false, STREAMED);
 }
 
 #undef VECTOR

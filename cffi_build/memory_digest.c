@@ -22,6 +22,12 @@
 /* The golden ratio, odd. */
 #define GOLDEN 0x9e3779b97f4a7c15u
 
+enum store {
+	NOWHERE,
+	STORED,
+	STREAMED,	/* past the caches */
+};
+
 /* Emulated machines take a call for each vector instruction, but none for these. */
 static inline uint64_t word_turned(uint64_t state, uint64_t word)
 {
