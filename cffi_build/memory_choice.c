@@ -16,7 +16,7 @@
 #endif
 
 enum {
-	SIZE = 128 << 10,	/* in any machine's second cache; 2 ms for all */
+	SIZE = 128 << 10,	/* twice that is in any machine's second cache; all take 2 ms */
 	GAP = 5 << 12,		/* neither the same set of a cache nor the same slot of a TLB */
 	ROUNDS = 5,		/* the best counts: whatever interferes only makes slower */
 };
@@ -69,10 +69,22 @@ static void measure(struct trial *trial, uint8_t *memory)
 	trial->warm = least(trial->warm, nanoseconds(trial, memory));
 }
 
-/* Of memcpy's speed, in the worse case. */
-static double share(const struct trial *trial, const struct trial *memcpy_)
+/* Of the reference's speed, in the worse case. */
+static double share(const struct trial *trial, const struct trial *reference)
 {
-	return least(memcpy_->cold / trial->cold, memcpy_->warm / trial->warm);
+	return least(reference->cold / trial->cold, reference->warm / trial->warm);
+}
+
+/* Of those with a digest or of those without. A later one has to be better by more than noise. */
+static const struct xdb_way *best(const struct trial *trials, size_t count, bool digest)
+{
+	const struct trial *yet = NULL;
+
+	for (const struct trial *one = trials; one < trials + count; one++)
+		if (one->digest == digest &&
+		    (!yet || share(one, trials) > 1.05 * share(yet, trials)))
+			yet = one;
+	return yet->way;
 }
 
 /* All trials; how many. `trials` has room for two for each way. */
@@ -95,7 +107,7 @@ static size_t set_up(struct trial *trials)
 int xdb_choose_copy(void)
 {
 	uint8_t *memory = aligned_alloc(4096, 2 * SIZE + GAP);
-	struct trial *trials = malloc(2 * xdb_way_count * sizeof(*trials)), *best[2];
+	struct trial *trials = malloc(2 * xdb_way_count * sizeof(*trials));
 	size_t count;
 
 	if (memory && trials) {
@@ -104,15 +116,8 @@ int xdb_choose_copy(void)
 		for (int round = 0; round < ROUNDS; round++)
 			for (size_t i = 0; i < count; i++)
 				measure(&trials[i], memory);
-		best[0] = best[1] = NULL;
-		for (size_t i = 0; i < count; i++) {
-			struct trial **yet = &best[trials[i].digest];
-
-			if (!*yet || share(&trials[i], trials) > share(*yet, trials))
-				*yet = &trials[i];
-		}
-		xdb_plain_way = best[false]->way;
-		xdb_digest_way = best[true]->way;
+		xdb_plain_way = best(trials, count, false);
+		xdb_digest_way = best(trials, count, true);
 	}
 	free(trials);
 	free(memory);

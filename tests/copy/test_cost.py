@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Conversions were vectorised: counted in instructions, which no busy machine falsifies."""
+"""Copies and conversions are vectorised: counted in instructions, which no busy machine falsifies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.copy.programs import HERE, OPTIMIZED, build
+from tests.copy.programs import HERE, OPTIMIZED, SOURCES, build
 
 PIXELS = 1920 * 16
 """That cost.c converts."""
@@ -23,11 +23,18 @@ def has_avx2() -> bool:
 
 LIMITS = {"base": 10.0, "best": 3.0 if has_avx2() else 10.0}
 """Instructions for each pixel: 2.5 to 8.7, and 1.2 to 2.3 with AVX2. One at a time, most take 21 to 52."""
+COPY_LIMITS = {"base": 3.0, "best": 1.5 if has_avx2() else 3.0}
+"""As much of four bytes that are copied and digested: 2.2, and 1.1 with AVX2; 4.8 in words."""
 
 
 @pytest.fixture(scope="module")
 def cost(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], float]:
-    program = build(tmp_path_factory.mktemp("cost") / "cost", OPTIMIZED, HERE / "cost.c")
+    program = build(
+        tmp_path_factory.mktemp("cost") / "cost",
+        OPTIMIZED,
+        HERE / "cost.c",
+        SOURCES / "memory_digest.c",
+    )
 
     def count(instructions: str, conversion: int) -> float:
         callgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
@@ -48,3 +55,10 @@ def test_conversions_take_few_instructions(
 ) -> None:
     each = cost(instructions, CONVERSIONS[name])
     assert 0.5 < each <= LIMITS[instructions]
+
+
+@pytest.mark.parametrize("instructions", COPY_LIMITS)
+def test_copies_with_a_digest_take_few_instructions(
+    cost: Callable[[str, int], float], instructions: str
+) -> None:
+    assert 0.1 < cost(instructions, 0) <= COPY_LIMITS[instructions]
