@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Which way through this machine is best for pictures, by measurement at start. Each way is compared with memcpy
- * twice: with source and destination in no cache, and with both there. The best is the one whose worse share of
- * memcpy's speed is the best: non-temporal stores gain much in the first case, but lose more in the second on
- * machines with large caches, and nobody knows which case a guest's next picture is.
+ * Which way through this machine is best for pictures, by measurement at start. Each way is compared with
+ * memcpy twice: with source and destination in no cache, and with both there. The best is the one whose worse
+ * share of memcpy's speed is the best: non-temporal stores gain much in the first case, but lose more in the
+ * second on machines with large caches, and nobody knows which case a guest's next picture is.
  */
 #include "memory_picture.h"
 

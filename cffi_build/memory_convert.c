@@ -6,7 +6,7 @@
 #include <immintrin.h>
 #endif
 
-#define OPAQUE 0xff000000ul
+#define OPAQUE 0xff000000ull
 
 /* A guest's picture may start at an odd address: data_ofs and the pitch are its own choice. */
 typedef uint16_t half __attribute__((aligned(1), may_alias));

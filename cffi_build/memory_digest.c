@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Rows on their way, with a digest of what came by. Words of 64 bits are mixed into lanes, each of which is then
- * turned: its halves are multiplied by one number each, and the products are added. Every SIMD unit can do that, it
- * maps hardly any two states to one, and it leaves no part of a pixel where a neighbour that changes, too,
- * could make up for it.
+ * Rows on their way, with a digest of what came by. Words of 64 bits are mixed into lanes, each of which is
+ * then turned: its halves are multiplied by one number each, and the products are added. Every SIMD unit can do
+ * that, it maps hardly any two states to one, and it leaves no part of a pixel where a neighbour that changes,
+ * too, could make up for it.
  */
 #include "memory_picture.h"
 

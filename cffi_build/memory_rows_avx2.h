@@ -36,7 +36,10 @@ struct channels {
 /* The weights of two neighbouring bytes. */
 #define WEIGHTS(even, odd) _mm256_set1_epi16((int16_t)((odd) * 256 + ((even) & 255)))
 
-/* See yuv_r(), with what the offsets of Y, U and V come to as one constant before and one after the shift. */
+/*
+ * See yuv_r(). Weights are signed bytes: 409 v is 512 v - 103 v. What the offsets of Y, U and V come to is one
+ * constant before the shift and one after it.
+ */
 static inline __m256i weighed(__m256i sum, int before, __m256i whole, int after)
 {
 	sum = _mm256_srai_epi16(_mm256_add_epi16(sum, _mm256_set1_epi16((int16_t)before)), 8);

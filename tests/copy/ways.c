@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Every way of copying a row gives the same bytes and the same digest. Built with the sanitizers by test_ways.py. */
+/* Every way of copying a row gives the same bytes and digest. Built with the sanitizers by test_ways.py. */
 #include "memory_picture.h"
 
 #include <stdio.h>
