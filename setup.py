@@ -22,6 +22,6 @@ setup(
     cffi_modules=[
         "cffi_build/xen_build.py:ffibuilder",
         "cffi_build/drm_build.py:ffibuilder",
-        "cffi_build/memory_build.py:ffibuilder",
+        "cffi_build/flip_build.py:ffibuilder",
     ]
 )

@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "memory.h"
+#include "picture.h"
 
 /* Rings (flip_ring.c). Our own indices live here and are never read back from the page, which is the guest's too. */
 

@@ -3,7 +3,7 @@
  * Rows converted, or copied with a digest: by "base" or "best" instructions, and the conversion. test_cost.py
  * counts what it takes.
  */
-#include "memory_convert.c"
+#include "picture_convert.c"
 
 #include <stdbool.h>
 #include <stdlib.h>

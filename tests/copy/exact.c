@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Every value of every pixel against the formulas, with each set of instructions. Built by test_exact.py. */
-#include "memory_convert.c"
+#include "picture_convert.c"
 
 #include <stdio.h>
 #include <string.h>

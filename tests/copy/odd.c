@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Each conversion from an odd address, with an odd pitch. Built with the sanitizers by test_undefined.py. */
-#include "memory.h"
+#include "picture.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -9,9 +9,9 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[1] / "cffi_build"
-PICTURES = [SOURCES / f"memory_{name}.c" for name in ("choice", "convert", "copy", "digest")]
+PICTURES = [SOURCES / f"picture_{name}.c" for name in ("choice", "convert", "copy", "digest")]
 OPTIMIZED = ["-O3", "-g"]
-"""As cffi_build/memory_build.py."""
+"""As cffi_build/flip_build.py."""
 SANITIZED = ["-g", "-O1", "-fsanitize=undefined,address", "-fno-sanitize-recover=all"]
 
 

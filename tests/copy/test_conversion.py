@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xendisplback.protocol.formats import FORMATS, fourcc
-from xendisplback.scanout.copier import CopyJob, can_convert
+from xendisplback.scanout.copy_job import CopyJob, can_convert
 
 XR24 = fourcc("XR24")
 

@@ -33,7 +33,7 @@ def cost(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], float
         tmp_path_factory.mktemp("cost") / "cost",
         OPTIMIZED,
         HERE / "cost.c",
-        SOURCES / "memory_digest.c",
+        SOURCES / "picture_digest.c",
     )
 
     def count(instructions: str, conversion: int) -> float:

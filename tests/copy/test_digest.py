@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xendisplback.protocol.formats import FORMATS, fourcc
-from xendisplback.scanout.copier import CopyJob
+from xendisplback.scanout.copy_job import CopyJob
 
 XR24 = fourcc("XR24")
 WIDTHS = st.one_of(st.integers(1, 80), st.sampled_from([333, 1366, 4095, 4096, 4097, 6001]))

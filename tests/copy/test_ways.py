@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.copy.programs import HERE, OPTIMIZED, PICTURES, SANITIZED, build, output
 from xendisplback.protocol.formats import fourcc
-from xendisplback.scanout.copier import CopyJob, choose_copy
+from xendisplback.scanout.copy_job import CopyJob, choose_copy
 
 
 def test_every_way_copies_the_same_and_digests_the_same(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Every way of copying a row gives the same bytes and digest. Built with the sanitizers by test_ways.py. */
-#include "memory_picture.h"
+#include "picture_ways.h"
 
 #include <stdio.h>
 #include <stdlib.h>

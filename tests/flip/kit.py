@@ -10,7 +10,7 @@ import struct
 import time
 from collections.abc import Callable
 
-from xendisplback._ext import load_memory
+from xendisplback._ext import load_flip
 from xendisplback.protocol.displif import (
     PgFlip,
     PgFlipEvent,
@@ -30,7 +30,7 @@ from xendisplback.protocol.ring import (
     RSP_PROD,
     SLOTS_AT,
 )
-from xendisplback.scanout.copier import CopyJob
+from xendisplback.scanout.copy_job import CopyJob
 from xendisplback.scanout.flips import CardFlips, FlipPath, OutputFlips
 from xendisplback.sim.event_channels import EventChannelTable
 
@@ -39,7 +39,7 @@ CRTC = 41
 XR24 = fourcc("XR24")
 WIDTH, HEIGHT = 64, 16
 SIZE = 4 * WIDTH * HEIGHT
-SECONDS = 5.0
+SECONDS = 20.0
 _SUBMIT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 
 
@@ -86,7 +86,7 @@ class Connector:
     """A guest's connector, its channel in C, and the CRTC that it flips on."""
 
     def __init__(self, refresh_rate: float) -> None:
-        self.memory = load_memory()
+        self.c = load_flip()
         self.table = EventChannelTable()
         self.guest = self.table.open(GUEST)
         self.backend = self.table.open(0, restricted_to=GUEST)
@@ -94,13 +94,13 @@ class Connector:
         self.requests.store(RSP_EVENT, 1)
         self.ports = [self.guest.allocate(0) for _ in range(2)]
         self.attention = os.eventfd(0, os.EFD_NONBLOCK)
-        doorbell = self.memory.ffi.new("struct xdb_doorbell *")
+        doorbell = self.c.ffi.new("struct xdb_doorbell *")
         doorbell.fd, doorbell.handle = self.backend.fd, self.backend.handle
         doorbell.pending = self.backend.pending_function
         doorbell.unmask = self.backend.unmask_function
         doorbell.notify = self.backend.notify_function
         doorbell.request_port, doorbell.event_port = map(self.backend.bind, self.ports)
-        self.handle = self.memory.lib.xdb_channel_new(
+        self.handle = self.c.lib.xdb_channel_new(
             self.requests.address, self.events.address, doorbell, self.attention
         )
         self.flips = OutputFlips(refresh_rate)
@@ -108,7 +108,7 @@ class Connector:
         self.card = CardFlips(self._card, "/dev/dri/test")
         self.card.add(CRTC, self.flips)
         self.flips.attach(self)
-        self.memory.lib.xdb_channel_show_on(self.handle, self.flips.handle)
+        self.c.lib.xdb_channel_show_on(self.handle, self.flips.handle)
         self.pictures = Page(SIZE)
         self.buffers = [Page(SIZE), Page(SIZE)]
         self.commits: list[int] = []
@@ -116,8 +116,8 @@ class Connector:
         self.instead: Callable[[], None] = lambda: None
         """Called in the channel's thread, within a commit."""
         self.paths: list[FlipPath] = []
-        self._slot = self.memory.ffi.new("char[]", 64)
-        self._error = self.memory.ffi.new("int *")
+        self._slot = self.c.ffi.new("char[]", 64)
+        self._error = self.c.ffi.new("int *")
         self._closed = False
 
     # The card
@@ -217,34 +217,34 @@ class Connector:
     # Python's side
 
     def start(self) -> None:
-        assert self.memory.lib.xdb_channel_start(self.handle) == 0
+        assert self.c.lib.xdb_channel_start(self.handle) == 0
 
     def handed(self, seconds: float = SECONDS) -> tuple[int, bytes, int]:
         """What the thread hands over: why, the slot, the errno; XDB_NOTHING after ``seconds``."""
         deadline = time.monotonic() + seconds
         while select.select([self.attention], [], [], max(deadline - time.monotonic(), 0))[0]:
             os.eventfd_read(self.attention)
-            why = self.memory.lib.xdb_channel_handed(self.handle, self._slot, self._error)
-            if why != self.memory.lib.XDB_NOTHING:
-                return why, self.memory.ffi.buffer(self._slot)[:], self._error[0]
-        return self.memory.lib.XDB_NOTHING, b"", 0
+            why = self.c.lib.xdb_channel_handed(self.handle, self._slot, self._error)
+            if why != self.c.lib.XDB_NOTHING:
+                return why, self.c.ffi.buffer(self._slot)[:], self._error[0]
+        return self.c.lib.XDB_NOTHING, b"", 0
 
     def nothing_handed(self) -> None:
-        assert self.handed(0.1)[0] == self.memory.lib.XDB_NOTHING
+        assert self.handed(0.1)[0] == self.c.lib.XDB_NOTHING
 
     def resume(self) -> None:
-        self.memory.lib.xdb_channel_resume(self.handle)
+        self.c.lib.xdb_channel_resume(self.handle)
 
     def still(self) -> None:
         self.flips.pause()
         assert self.flips.wait(SECONDS)
 
     def close(self) -> None:
-        self.memory.lib.xdb_channel_stop(self.handle)
+        self.c.lib.xdb_channel_stop(self.handle)
         self.flips.stop()
         self.flips.abandon()
         self.flips.attach(None)
-        self.memory.lib.xdb_channel_free(self.handle)
+        self.c.lib.xdb_channel_free(self.handle)
         self.card.close()
         self.flips.close()
         self.table.close()

@@ -30,7 +30,7 @@ def test_a_flip_is_answered_committed_and_told_when_it_is_shown(connector: Conne
     connector.flip_event()
     connector.shown(1)
     assert connector.flip_events() == [PgFlipEvent(0, 7)]
-    assert connector.handed(0)[0] == connector.memory.lib.XDB_NOTHING
+    assert connector.handed(0)[0] == connector.c.lib.XDB_NOTHING
 
 
 def test_copies_go_to_both_buffers_in_turn(connector: Connector) -> None:
@@ -60,7 +60,7 @@ def test_a_thousand_flips_are_each_shown_once(connector: Connector) -> None:
 def test_what_is_no_known_flip_is_handed_over_and_nothing_after_it_is_taken(
     connector: Connector,
 ) -> None:
-    lib = connector.memory.lib
+    lib = connector.c.lib
     connector.zero_copy(7)
     destroy = encode_request(DbufDestroy(3, 9))
     connector.send(destroy, encode_request(PgFlip(4, 99)), encode_request(PgFlip(5, 7)))
@@ -80,7 +80,7 @@ def test_a_second_flip_before_the_first_is_shown_is_handed_over(connector: Conne
     connector.flip(7)
     connector.committing(1)
     connector.flip(7, 2)
-    assert connector.handed()[0] == connector.memory.lib.XDB_BUSY
+    assert connector.handed()[0] == connector.c.lib.XDB_BUSY
     assert len(connector.commits) == 1
     connector.resume()
     connector.flip_event()
@@ -92,7 +92,7 @@ def test_a_refused_commit_is_handed_over_and_has_no_event_yet(connector: Connect
     connector.refuse = errno.EINVAL
     connector.flip(7)
     why, slot, number = connector.handed()
-    assert (why, number) == (connector.memory.lib.XDB_REFUSED, errno.EINVAL)
+    assert (why, number) == (connector.c.lib.XDB_REFUSED, errno.EINVAL)
     assert slot == encode_request(PgFlip(1, 7))
     assert connector.responses() == [ANSWERED]
     assert connector.flip_events() == []
@@ -108,7 +108,7 @@ def test_flips_while_paused_are_handed_over(connector: Connector) -> None:
     connector.zero_copy(7)
     connector.still()
     connector.flip(7)
-    assert connector.handed()[0] == connector.memory.lib.XDB_REQUEST
+    assert connector.handed()[0] == connector.c.lib.XDB_REQUEST
     connector.flips.resume()
     connector.resume()
     connector.nothing_handed()
@@ -118,11 +118,11 @@ def test_flips_while_paused_are_handed_over(connector: Connector) -> None:
 def test_a_frontend_too_far_ahead_is_a_violation(connector: Connector) -> None:
     connector.requests.store(REQ_PROD, RING_SLOTS + 1)
     connector.guest.notify(connector.ports[0])
-    assert connector.handed()[0] == connector.memory.lib.XDB_VIOLATION
+    assert connector.handed()[0] == connector.c.lib.XDB_VIOLATION
 
 
 def test_an_event_page_that_is_not_read_drops_events_and_says_so(connector: Connector) -> None:
-    lib = connector.memory.lib
+    lib = connector.c.lib
     for _ in range(63):
         assert lib.xdb_channel_send_event(connector.handle, 7) == 1
     assert lib.xdb_channel_send_event(connector.handle, 7) == 0
@@ -164,7 +164,7 @@ def test_any_slots_are_flipped_or_handed_over_in_order(slots: list[bytes]) -> No
     connector.start()
     flip = encode_request(PgFlip(0x0101, 0x0101010101010101))
     mixed = [slot if number % 3 else flip for number, slot in enumerate(slots)]
-    lib = connector.memory.lib
+    lib = connector.c.lib
     for slot in mixed:
         before = len(connector.commits)
         connector.send(slot)

@@ -94,7 +94,7 @@ def test_a_refused_refresh_is_handed_over(drawn: Connector) -> None:
     drawn.refuse = errno.ENODEV
     drawn.pictures.data[0] = b"\x01"
     why, _, number = drawn.handed()
-    assert (why, number) == (drawn.memory.lib.XDB_NOT_REFRESHED, errno.ENODEV)
+    assert (why, number) == (drawn.c.lib.XDB_NOT_REFRESHED, errno.ENODEV)
 
 
 def test_a_pause_waits_for_what_is_on_its_way(connector: Connector) -> None:
@@ -112,14 +112,14 @@ def test_a_flip_whose_event_never_comes_is_handed_over_after_a_second(connector:
     connector.zero_copy(7)
     started = time.monotonic()
     connector.flip(7)
-    assert connector.handed()[0] == connector.memory.lib.XDB_STUCK
+    assert connector.handed()[0] == connector.c.lib.XDB_STUCK
     assert 0.9 < time.monotonic() - started < 3
 
 
 def test_a_refreshed_output_that_is_stuck_is_found_too(drawn: Connector) -> None:
     drawn.copying(7)
     drawn.flip(7)
-    assert drawn.handed()[0] == drawn.memory.lib.XDB_STUCK
+    assert drawn.handed()[0] == drawn.c.lib.XDB_STUCK
 
 
 def test_an_abandoned_flip_has_its_event_and_a_late_one_of_the_card_does_nothing(
@@ -133,7 +133,7 @@ def test_an_abandoned_flip_has_its_event_and_a_late_one_of_the_card_does_nothing
     assert len(connector.flip_events()) == 1
     connector.flip_event()
     connector.flip(7, 2)
-    assert connector.handed()[0] == connector.memory.lib.XDB_REQUEST
+    assert connector.handed()[0] == connector.c.lib.XDB_REQUEST
     assert len(connector.flip_events()) == 1
 
 
@@ -183,7 +183,7 @@ def test_a_removed_path_is_not_on_screen(connector: Connector) -> None:
     assert not connector.flips.shows(path)
     connector.flips.resume()
     connector.flip(7, 2)
-    assert connector.handed()[0] == connector.memory.lib.XDB_REQUEST
+    assert connector.handed()[0] == connector.c.lib.XDB_REQUEST
 
 
 def test_counts_begin_anew_for_each_holder(connector: Connector) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from xendisplback.errors import HostError
 
 if TYPE_CHECKING:
-    from xendisplback._ext import _drm, _memory, _xen
+    from xendisplback._ext import _drm, _flip, _xen
 
     class XenModule(Protocol):
         ffi: _xen.FFI
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
         ffi: _drm.FFI
         lib: _drm.Lib
 
-    class MemoryModule(Protocol):
-        ffi: _memory.FFI
-        lib: _memory.Lib
+    class FlipModule(Protocol):
+        ffi: _flip.FFI
+        lib: _flip.Lib
 
 
 def load_xen() -> XenModule:
@@ -37,9 +37,9 @@ def load_drm() -> DrmModule:
     return cast("DrmModule", _load("_drm", "libdrm-dev", "libdrm2"))
 
 
-def load_memory() -> MemoryModule:
-    """Ring pages, copies and conversions, the copier's thread. Raises HostError."""
-    return cast("MemoryModule", _load("_memory", "gcc python3-dev", "libc6"))
+def load_flip() -> FlipModule:
+    """The flips' threads, rings, copies and conversions. Raises HostError."""
+    return cast("FlipModule", _load("_flip", "gcc python3-dev", "libc6"))
 
 
 def _load(name: str, build_packages: str, runtime_packages: str) -> object:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from xendisplback._ext import load_memory
+from xendisplback._ext import load_flip
 from xendisplback.errors import HostError
 from xendisplback.frontend.buffers import BufferTable
 from xendisplback.frontend.device import GuestLog
@@ -69,53 +69,53 @@ class Channel:
         self._slow = slow
         self._refused = refused
         self._how = ""
-        self._memory = memory = load_memory()
-        self._slot = memory.ffi.new("char[]", SLOT_SIZE)
-        self._error = memory.ffi.new("int *")
-        doorbell = memory.ffi.new("struct xdb_doorbell *")
+        self._c = c = load_flip()
+        self._slot = c.ffi.new("char[]", SLOT_SIZE)
+        self._error = c.ffi.new("int *")
+        doorbell = c.ffi.new("struct xdb_doorbell *")
         doorbell.fd, doorbell.handle = events.fd, events.handle
         doorbell.pending, doorbell.unmask = events.pending_function, events.unmask_function
         doorbell.notify = events.notify_function
         doorbell.request_port = events.bind(nodes.request_channel)
         doorbell.event_port = events.bind(nodes.event_channel)
         requests, event_page = pages
-        self.handle = memory.lib.xdb_channel_new(
+        self.handle = c.lib.xdb_channel_new(
             requests.address, event_page.address, doorbell, attention_fd
         )
         if not self.handle:
-            raise HostError("a channel", call="eventfd", errno=memory.ffi.errno)
+            raise HostError("a channel", call="eventfd", errno=c.ffi.errno)
 
     # The thread
 
     def start(self) -> None:
         """Raises HostError."""
-        result = self._memory.lib.xdb_channel_start(self.handle)
+        result = self._c.lib.xdb_channel_start(self.handle)
         if result != 0:
             raise HostError("a channel's thread", call="pthread_create", errno=-result)
 
     def resume(self) -> None:
         """After :meth:`attend` handed something over: let the thread go on."""
-        self._memory.lib.xdb_channel_resume(self.handle)
+        self._c.lib.xdb_channel_resume(self.handle)
 
     def show_on(self, output: Output) -> None:
         """From now on the thread flips on ``output``. While handed over."""
         self.output = output
-        self._memory.lib.xdb_channel_show_on(self.handle, output.flips.handle)
+        self._c.lib.xdb_channel_show_on(self.handle, output.flips.handle)
 
     def stop(self) -> None:
         """End the thread. Blocking: it ends the flip that it is at."""
-        self._memory.lib.xdb_channel_stop(self.handle)
+        self._c.lib.xdb_channel_stop(self.handle)
 
     def close(self) -> None:
         """Stopped, and no output is attached to it."""
-        self._memory.lib.xdb_channel_free(self.handle)
+        self._c.lib.xdb_channel_free(self.handle)
 
     def attend(self) -> None:
         """Look at what the thread handed over, if anything. Raises ProtocolViolation, HostError."""
-        lib = self._memory.lib
+        lib = self._c.lib
         self._check_events()
         why = lib.xdb_channel_handed(self.handle, self._slot, self._error)
-        slot = self._memory.ffi.buffer(self._slot)[:]
+        slot = self._c.ffi.buffer(self._slot)[:]
         if why == lib.XDB_REQUEST:
             self._on_request(slot)
         elif why == lib.XDB_BUSY:
@@ -167,14 +167,14 @@ class Channel:
 
     def answer(self, response: bytes) -> None:
         """While handed over."""
-        self._memory.lib.xdb_channel_respond(self.handle, response)
+        self._c.lib.xdb_channel_respond(self.handle, response)
 
     def send_flip_event(self, fb_cookie: int) -> None:
         """What the guest did to its event page, :meth:`attend` tells."""
-        self._memory.lib.xdb_channel_send_event(self.handle, fb_cookie)
+        self._c.lib.xdb_channel_send_event(self.handle, fb_cookie)
 
     def _check_events(self) -> None:
-        faults = self._memory.lib.xdb_channel_event_faults(self.handle)
+        faults = self._c.lib.xdb_channel_event_faults(self.handle)
         if faults < 0:
             raise ProtocolViolation(self._describe_events())
         if faults:
@@ -183,16 +183,16 @@ class Channel:
             )
 
     def _describe_requests(self) -> str:
-        ring = self._memory.ffi.new("struct xdb_request_ring *")
-        self._memory.lib.xdb_channel_indices(self.handle, ring, self._memory.ffi.NULL)
+        ring = self._c.ffi.new("struct xdb_request_ring *")
+        self._c.lib.xdb_channel_indices(self.handle, ring, self._c.ffi.NULL)
         return (
             f"control ring: req_prod {ring.req_prod} is not within {RING_SLOTS} requests"
             f" of rsp_prod {ring.rsp_prod} (taken up to {ring.req_cons})"
         )
 
     def _describe_events(self) -> str:
-        ring = self._memory.ffi.new("struct xdb_event_ring *")
-        self._memory.lib.xdb_channel_indices(self.handle, self._memory.ffi.NULL, ring)
+        ring = self._c.ffi.new("struct xdb_event_ring *")
+        self._c.lib.xdb_channel_indices(self.handle, self._c.ffi.NULL, ring)
         return (
             f"event page: in_cons is {(ring.in_prod - ring.in_cons) & U32} behind in_prod {ring.in_prod},"
             f" at most {EVENT_SLOTS}"
@@ -201,7 +201,7 @@ class Channel:
     @property
     def flip_events(self) -> int:
         """How many were sent."""
-        return self._memory.lib.xdb_channel_events_sent(self.handle)
+        return self._c.lib.xdb_channel_events_sent(self.handle)
 
     def shown_as(self, how: str) -> None:
         """Log how the output shows this connector, when that changes."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from xendisplback.host import DumbFramebuffer, PreparedCommit
 from xendisplback.kms.mode import Mode
 from xendisplback.protocol.formats import FORMATS
-from xendisplback.scanout.copier import CopyJob
+from xendisplback.scanout.copy_job import CopyJob
 from xendisplback.scanout.flips import FlipPath
 from xendisplback.scanout.frame import Crop, Frame
 from xendisplback.scanout.ladder import Way

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from xendisplback._ext import load_memory
+from xendisplback._ext import load_flip
 from xendisplback.errors import HostError
 from xendisplback.host import PreparedCommit
-from xendisplback.scanout.copier import CopyJob
+from xendisplback.scanout.copy_job import CopyJob
 
 if TYPE_CHECKING:
-    from xendisplback._ext import _memory
+    from xendisplback._ext import _flip
 
 
 class FlipPath:
@@ -41,7 +41,7 @@ class FlipPath:
         """
         # Referenced, because the struct does not keep what it points to.
         self._keep = (jobs, commits)
-        self.struct = path = load_memory().ffi.new("struct xdb_path *")
+        self.struct = path = load_flip().ffi.new("struct xdb_path *")
         path.fb_cookie = fb_cookie
         for side, job in enumerate(jobs):
             path.jobs[side] = job.struct
@@ -54,7 +54,7 @@ class FlipTarget(Protocol):
     """Whom an output's flip events are for; its C struct lives as long as an output is attached to it."""
 
     @property
-    def handle(self) -> _memory.xdb_channel: ...
+    def handle(self) -> _flip.xdb_channel: ...
 
 
 class OutputFlips:
@@ -65,9 +65,9 @@ class OutputFlips:
 
     def __init__(self, refresh_rate: float) -> None:
         """``refresh_rate``: Hz at which the picture is looked at while its guest does not flip; 0: never."""
-        memory = load_memory()
-        self._lib = memory.lib
-        self._null = memory.ffi.NULL
+        c = load_flip()
+        self._lib = c.lib
+        self._null = c.ffi.NULL
         self.handle = self._lib.xdb_output_new(round(1000 / refresh_rate) if refresh_rate else 0)
         if not self.handle:
             raise HostError("an output", call="calloc", errno=errno.ENOMEM)
@@ -150,13 +150,13 @@ class FlipTimes:
 class FlipTrace:
     """Made by :meth:`OutputFlips.trace`."""
 
-    def __init__(self, handle: _memory.xdb_output, size: int) -> None:
-        memory = load_memory()
-        self._lib = memory.lib
-        self._null = memory.ffi.NULL
+    def __init__(self, handle: _flip.xdb_output, size: int) -> None:
+        c = load_flip()
+        self._lib = c.lib
+        self._null = c.ffi.NULL
         self._handle = handle
         self._size = size
-        self._ring = memory.ffi.new("struct xdb_flip_times[]", size)
+        self._ring = c.ffi.new("struct xdb_flip_times[]", size)
         self._lib.xdb_output_trace(handle, self._ring, size)
 
     def close(self) -> list[FlipTimes]:
@@ -172,13 +172,13 @@ class CardFlips:
 
     def __init__(self, fd: int, path: str) -> None:
         """``fd``: the card's, whose reads block. Raises HostError."""
-        memory = load_memory()
-        self._lib = memory.lib
+        c = load_flip()
+        self._lib = c.lib
         self._path = path
         self._failed_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._handle = self._lib.xdb_card_new(fd, self._failed_fd)
         if not self._handle:
-            number = memory.ffi.errno
+            number = c.ffi.errno
             os.close(self._failed_fd)
             raise HostError("the thread of a card", call="pthread_create", errno=number)
 

@@ -17,7 +17,7 @@ from xendisplback.host import Card, Host
 from xendisplback.protocol.errors import RequestError
 from xendisplback.protocol.status import Status
 from xendisplback.scanout.assign import assign_crtcs, primary_planes
-from xendisplback.scanout.copier import choose_copy
+from xendisplback.scanout.copy_job import choose_copy
 from xendisplback.scanout.flips import CardFlips
 from xendisplback.scanout.ladder import CardFacts
 from xendisplback.scanout.output import Output

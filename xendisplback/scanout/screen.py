@@ -11,7 +11,7 @@ import contextlib
 
 from xendisplback.host import Blob
 from xendisplback.kms.mode import Mode
-from xendisplback.scanout.copier import can_convert
+from xendisplback.scanout.copy_job import can_convert
 from xendisplback.scanout.copy_path import CopyBuffers, CopyPath
 from xendisplback.scanout.direct_path import DirectPath
 from xendisplback.scanout.flips import OutputFlips

@@ -17,7 +17,7 @@ from functools import partial
 from statistics import median, quantiles
 
 from xendisplback.protocol.formats import FORMATS, Format, fourcc
-from xendisplback.scanout.copier import CopyJob, choose_copy
+from xendisplback.scanout.copy_job import CopyJob, choose_copy
 
 Size = tuple[int, int]
 SIZES: tuple[Size, ...] = ((800, 600), (1280, 800), (1920, 1080))

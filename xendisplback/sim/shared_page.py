@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from xendisplback._ext import load_memory
+from xendisplback._ext import load_flip
 from xendisplback.protocol.displif import SLOT_SIZE
 
 
@@ -11,11 +11,11 @@ class SharedPage:
     """4096 bytes at ``address``, mapped by its owner. Offsets in bytes."""
 
     def __init__(self, address: int) -> None:
-        memory = load_memory()
+        c = load_flip()
         self.address = address
-        self._lib = memory.lib
-        self._slot = memory.ffi.new("char[]", SLOT_SIZE)
-        self._copied = memory.ffi.buffer(self._slot)
+        self._lib = c.lib
+        self._slot = c.ffi.new("char[]", SLOT_SIZE)
+        self._copied = c.ffi.buffer(self._slot)
 
     def load(self, offset: int) -> int:
         """A u32; what is read afterwards is at least as new (acquire)."""

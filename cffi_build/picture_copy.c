@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Pictures from one memory to another, row by row, with or without a conversion and a digest. */
-#include "memory_picture.h"
+#include "picture_ways.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -15,7 +15,7 @@ import pytest
 
 from xendisplback.errors import HostError
 from xendisplback.protocol.formats import fourcc
-from xendisplback.scanout.copier import CopyJob
+from xendisplback.scanout.copy_job import CopyJob
 
 XR24 = fourcc("XR24")
 
@@ -52,7 +52,7 @@ def test_memory_that_vanished_ends_the_copy_not_the_process() -> None:
 def test_a_bus_error_elsewhere_still_ends_the_process() -> None:
     script = """
 import ctypes, mmap, os
-from tests.copy.test_copier import Memory, job, vanishing_memory
+from tests.copy.test_vanishing import Memory, job, vanishing_memory
 a, b = Memory(65536), Memory(65536)
 job(a, b.address).run()
 vanishing_memory()[0]

@@ -5,7 +5,7 @@
  * that, it maps hardly any two states to one, and it leaves no part of a pixel where a neighbour that changes,
  * too, could make up for it.
  */
-#include "memory_picture.h"
+#include "picture_ways.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -40,7 +40,7 @@ static inline uint64_t word_turned(uint64_t state, uint64_t word)
 #define STREAM(to, word) memcpy(to, &(word), sizeof(word))
 #define REGISTER "r"
 #define NAME(function) word_##function
-#include "memory_blocks.h"
+#include "picture_blocks.h"
 
 #ifdef __SSE2__
 static inline __m128i sse2_turned(__m128i state, __m128i word)
@@ -55,7 +55,7 @@ static inline __m128i sse2_turned(__m128i state, __m128i word)
 #define STREAM(to, word) _mm_stream_si128((__m128i *)(to), word)
 #define REGISTER "x"
 #define NAME(function) sse2_##function
-#include "memory_blocks.h"
+#include "picture_blocks.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx2")
@@ -72,7 +72,7 @@ static inline __m256i avx2_turned(__m256i state, __m256i word)
 #define STREAM(to, word) _mm256_stream_si256((__m256i *)(to), word)
 #define REGISTER "x"
 #define NAME(function) avx2_##function
-#include "memory_blocks.h"
+#include "picture_blocks.h"
 #pragma GCC pop_options
 
 static int has_avx2(void)
@@ -94,7 +94,7 @@ static inline uint64x2_t neon_turned(uint64x2_t state, uint64x2_t word)
 #define STREAM(to, word) memcpy(to, &(word), sizeof(word))
 #define REGISTER "w"
 #define NAME(function) neon_##function
-#include "memory_blocks.h"
+#include "picture_blocks.h"
 #endif
 
 static void library_plain(uint64_t *lanes, uint8_t *restrict to, const uint8_t *restrict from,

@@ -1,22 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Memory that others write or that can vanish: shared ring pages, guests' pictures, a card's buffers.
+ * Guests' pictures, copied into a card's buffers: the guest may write the ones meanwhile, and the others may vanish.
  * Addresses come as integers, so that Python calls need no casts.
  */
-#ifndef XDB_MEMORY_H
-#define XDB_MEMORY_H
+#ifndef XDB_PICTURE_H
+#define XDB_PICTURE_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Ring pages (memory_ring.c). */
-uint32_t xdb_load_acquire(uintptr_t address);
-void xdb_store_release(uintptr_t address, uint32_t value);
-void xdb_fence(void);
-void xdb_read(uintptr_t address, void *copy, size_t size);
-void xdb_write(uintptr_t address, const void *data, size_t size);
-
-/* Pictures (memory_copy.c; memory_picture.h says more). */
+/* picture_ways.h says more. */
 enum xdb_conversion {
 	XDB_COPY,	/* same layout; unit: bytes */
 	XDB_RGB565,	/* to XRGB8888; unit: pixels, as all below */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Conversions to XRGB8888 for the instructions that this machine has. */
-#include "memory_picture.h"
+#include "picture_ways.h"
 
 #ifdef __x86_64__
 #include <immintrin.h>
@@ -53,16 +53,16 @@ static inline size_t none(void *d, const void *s, size_t units)
 #define base_rgb888_part none
 #define base_yuyv_part none
 #define NAME(function) base_##function
-#include "memory_rows.h"
+#include "picture_rows.h"
 #undef NAME
 
 #ifdef __x86_64__
 #pragma GCC push_options
 #pragma GCC target("avx2")
-#include "memory_rows_avx2.h"
+#include "picture_rows_avx2.h"
 
 #define NAME(function) avx2_##function
-#include "memory_rows.h"
+#include "picture_rows.h"
 #undef NAME
 #pragma GCC pop_options
 #endif

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Builds ``xendisplback._ext._memory``: ring pages, copies and conversions, and the flips' threads."""
+"""Builds ``xendisplback._ext._flip``: the hot path, and memory that guests write too."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cffi import FFI
 
 ffibuilder = FFI()
 
-# memory.h says what each does.
+# shared_memory.h and picture.h say what each does.
 ffibuilder.cdef("""
 uint32_t xdb_load_acquire(uintptr_t address);
 void xdb_store_release(uintptr_t address, uint32_t value);
@@ -113,14 +113,14 @@ void xdb_card_free(struct xdb_card *card);
 """)
 
 ffibuilder.set_source(
-    "xendisplback._ext._memory",
-    '#include "flip.h"',
+    "xendisplback._ext._flip",
+    '#include "flip.h"\n#include "shared_memory.h"',
     sources=[
-        "cffi_build/memory_ring.c",
-        "cffi_build/memory_choice.c",
-        "cffi_build/memory_convert.c",
-        "cffi_build/memory_copy.c",
-        "cffi_build/memory_digest.c",
+        "cffi_build/shared_memory.c",
+        "cffi_build/picture_choice.c",
+        "cffi_build/picture_convert.c",
+        "cffi_build/picture_copy.c",
+        "cffi_build/picture_digest.c",
         "cffi_build/flip_ring.c",
         "cffi_build/flip_channel.c",
         "cffi_build/flip_output.c",

@@ -6,7 +6,7 @@
  * non-temporal stores, which gain much in the first case, are not taken where caches are large enough for what
  * they lose in the second.
  */
-#include "memory_picture.h"
+#include "picture_ways.h"
 
 #include <stdbool.h>
 #include <stdlib.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the files about pictures (memory_copy.c, memory_digest.c, memory_convert.c) share. */
-#ifndef XDB_MEMORY_PICTURE_H
-#define XDB_MEMORY_PICTURE_H
+/* What the files about pictures (picture_copy.c, picture_digest.c, picture_convert.c) share. */
+#ifndef XDB_PICTURE_WAYS_H
+#define XDB_PICTURE_WAYS_H
 
-#include "memory.h"
+#include "picture.h"
 
 /*
  * Digests tell a picture from the one before, not a forgery from it: a guest can only hold back its own

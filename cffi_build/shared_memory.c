@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Ring pages: the ordering that Python can't give. */
-#include "memory.h"
+/* The ordering that Python can't give. */
+#include "shared_memory.h"
 
 #include <string.h>
 

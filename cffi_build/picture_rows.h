@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Conversions to XRGB8888, row by row; memory_convert.c includes this for each set of instructions, with
+ * Conversions to XRGB8888, row by row; picture_convert.c includes this for each set of instructions, with
  * NAME(function) defined. They are written for gcc's vectoriser, which does best with 16 bits in and out: a
  * pixel is stored as two halves, green over blue and 255 over red. 5 bits are widened to 8 by repeating their
  * top bits: 33 / 4 of them, which is 264 / 32, which is the upper half of the product of 264 and the bits at

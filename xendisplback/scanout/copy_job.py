@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Copies of pictures (cffi_build/memory_copy.c), laid out for C to make."""
+"""Copies of pictures (cffi_build/picture_copy.c), laid out for C to make."""
 
 from __future__ import annotations
 
 import functools
 
-from xendisplback._ext import load_memory
+from xendisplback._ext import load_flip
 from xendisplback.errors import HostError
 from xendisplback.protocol.formats import FORMATS, fourcc, plain
 
@@ -46,35 +46,33 @@ class CopyJob:
         """
         if not can_convert(source_format, destination_format):
             raise ValueError(f"no conversion from {source_format:#x} to {destination_format:#x}")
-        memory = load_memory()
+        c = load_flip()
         layout = plain(FORMATS[source_format])
         same = layout == plain(FORMATS[destination_format])
-        self.struct = job = memory.ffi.new("struct xdb_job *")
+        self.struct = job = c.ffi.new("struct xdb_job *")
         job.source, job.source_pitch = source, source_pitch
         job.destination, job.destination_pitch = destination, destination_pitch
         job.units = width * layout.bytes_per_pixel if same else width
         job.rows = height
-        job.conversion = (
-            memory.lib.XDB_COPY if same else getattr(memory.lib, _TO_XRGB8888[layout.name])
-        )
+        job.conversion = c.lib.XDB_COPY if same else getattr(c.lib, _TO_XRGB8888[layout.name])
 
     def run(self) -> None:
         """Copy now, in this thread, without the GIL. Raises HostError EFAULT if the memory vanished."""
-        memory = load_memory()
-        _check(memory.lib.xdb_run(self.struct, memory.ffi.NULL))
+        c = load_flip()
+        _check(c.lib.xdb_run(self.struct, c.ffi.NULL))
 
     def run_and_digest(self) -> int:
         """As :meth:`run`; the digest of exactly the bytes that were copied."""
-        memory = load_memory()
-        digest = memory.ffi.new("uint64_t *")
-        _check(memory.lib.xdb_run(self.struct, digest))
+        c = load_flip()
+        digest = c.ffi.new("uint64_t *")
+        _check(c.lib.xdb_run(self.struct, digest))
         return digest[0]
 
     def digest(self) -> int:
         """Of the picture as it is now: equal to that of a copy of the same picture."""
-        memory = load_memory()
-        digest = memory.ffi.new("uint64_t *")
-        _check(memory.lib.xdb_digest(self.struct, digest))
+        c = load_flip()
+        digest = c.ffi.new("uint64_t *")
+        _check(c.lib.xdb_digest(self.struct, digest))
         return digest[0]
 
 
@@ -86,4 +84,4 @@ def _check(result: int) -> None:
 @functools.cache
 def choose_copy() -> bool:
     """Measure once per process which way of copying is faster here; True: non-temporal stores."""
-    return bool(load_memory().lib.xdb_choose_copy())
+    return bool(load_flip().lib.xdb_choose_copy())

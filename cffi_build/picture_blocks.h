@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Blocks of a picture on their way through registers; memory_digest.c includes this for each set of
+ * Blocks of a picture on their way through registers; picture_digest.c includes this for each set of
  * instructions, with VECTOR (words of 64 bits), TURN(state, word) for each of its lanes, STREAM(to, word)
  * (a non-temporal store), REGISTER (asm's letter for a VECTOR) and NAME(function) defined.
  */

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# What cffi_build/memory_build.py compiles. A null pointer is false.
+# What cffi_build/flip_build.py compiles. A null pointer is false.
 
 from typing import Literal, overload
 
