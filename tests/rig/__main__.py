@@ -14,6 +14,8 @@ from types import FrameType
 from typing import NoReturn
 
 from tests.rig.cache import cache_directory, progress
+from tests.rig.comparison import compare
+from tests.rig.comparison_backends import Program, Way
 from tests.rig.dom0_link import RigError
 from tests.rig.machines import MACHINES
 from tests.rig.machines.kind import MachineKind
@@ -42,6 +44,12 @@ def main() -> int:
     directory = _run_directory()
     if arguments.shell:
         return shell(kinds[0], kinds[0].build(), directory)
+    if arguments.compare_with:
+        if not arguments.machine:
+            sys.exit("rig: --compare-with needs --machine: a binary is for one of them")
+        return compare(
+            kinds[0], directory, _program(arguments), instructions=arguments.count_instructions
+        )
     failed: list[str] = []
     for kind, scenarios in chosen.items():
         failed += _run(kind, scenarios, directory, keep=arguments.keep)
@@ -111,6 +119,12 @@ def _run_directory() -> Path:
     return directory
 
 
+def _program(arguments: argparse.Namespace) -> Program:
+    given = {Way.ZERO_COPY: arguments.compare_arguments, Way.COPY: arguments.compare_copy_arguments}
+    by_way = {way: text for way, text in given.items() if text is not None}
+    return Program(Path(arguments.compare_with).resolve(), by_way)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python3 -m tests.rig",
@@ -126,6 +140,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--keep", action="store_true", help="leave the machine running until Enter is pressed"
+    )
+    compared = parser.add_argument_group(
+        "comparison", "what a flip costs us and another backend, instead of the scenarios"
+    )
+    compared.add_argument(
+        "--compare-with",
+        metavar="PATH",
+        help="another backend's executable for dom0; the files beside it (libraries) go along",
+    )
+    compared.add_argument(
+        "--compare-arguments",
+        metavar="TEXT",
+        help='its arguments for zero copy, "{card}" for the card\'s node; without: not run for it',
+    )
+    compared.add_argument(
+        "--compare-copy-arguments", metavar="TEXT", help="its arguments for copies, likewise"
+    )
+    compared.add_argument(
+        "--count-instructions",
+        action="store_true",
+        help="count instructions instead of time (QEMU's -icount)",
     )
     return parser
 
