@@ -15,7 +15,8 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(MAKE) lint
-	$(BIN)/pytest
+	# Tests mostly wait, so more at a time than there are cores.
+	$(BIN)/pytest -n 4
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

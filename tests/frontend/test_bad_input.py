@@ -223,6 +223,7 @@ async def test_a_flip_before_the_last_one_was_shown_is_refused_without_effect(
         framebuffer = await guest.create_framebuffer(800, 600, "XR24")
         await guest.displays[0].enable(framebuffer)
         guest.freeze()
+        m.host.device.stuck = True
         ring = guest.displays[0].requests
         for request_id in range(10):
             ring.put(encode_request(PgFlip(request_id, framebuffer.cookie)))
@@ -234,6 +235,7 @@ async def test_a_flip_before_the_last_one_was_shown_is_refused_without_effect(
                 responses += ring.take()
                 await trio.sleep(0.01)
         statuses = [struct.unpack_from("<i", response, 4)[0] for response in responses]
+        m.host.device.stuck = False
         guest.thaw()
         assert statuses[0] == 0
         assert set(statuses[1:]) == {-errno.EBUSY}
