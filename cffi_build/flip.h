@@ -6,6 +6,7 @@
  *   flip_channel.c   one thread for each connector: doorbell, PG_FLIP, copy, commit; all else is handed to Python
  *   flip_output.c    what is on its way to one CRTC, and who may touch it
  *   flip_card.c      one thread for each card: flip events, which end in the guest's event page
+ *   flip_trace.c     when a flip came to each of these
  *
  * Python makes and frees the structs, and decides everything else. Addresses of shared pages and of functions come
  * as integers, so that Python calls need no casts.
@@ -56,6 +57,36 @@ void xdb_event_ring_init(struct xdb_event_ring *ring, uintptr_t page);
 
 /* 1: a PG_FLIP event was delivered; 0: the guest has not read the last 63; -EPROTO: in_cons is nowhere behind in_prod. */
 int xdb_event_ring_send(struct xdb_event_ring *ring, uint64_t fb_cookie);
+
+/* Traces (flip_trace.c) */
+
+/* When a flip came to each stage; CLOCK_MONOTONIC, ns. */
+enum xdb_stage {
+	XDB_DOORBELL,
+	XDB_ANSWERED,
+	XDB_COMMITTED,	/* the copy, if any, is done too */
+	XDB_VBLANK,	/* as the kernel says */
+	XDB_EVENT,	/* the card's thread has read the flip event */
+	XDB_STAGES,
+};
+
+struct xdb_flip_times {
+	uint64_t at[XDB_STAGES];
+};
+
+struct xdb_trace {
+	pthread_mutex_t lock;
+	struct xdb_flip_times *ring;	/* atomic; written to under the lock. NULL: nothing is traced */
+	uint32_t size;
+	uint64_t count;
+	struct xdb_flip_times flip;	/* the one that is done */
+};
+
+/* Write each flip from now on into `ring`. At any time. */
+void xdb_trace_start(struct xdb_trace *trace, struct xdb_flip_times *ring, uint32_t size);
+
+/* No more; how many flips were traced: the ring holds the last of them. */
+uint64_t xdb_trace_stop(struct xdb_trace *trace);
 
 /* Outputs (flip_output.c) */
 
@@ -111,25 +142,7 @@ int xdb_output_side(const struct xdb_output *output);
 uint64_t xdb_output_flips(const struct xdb_output *output);
 uint64_t xdb_output_copies(const struct xdb_output *output);
 
-/* When a flip came to each stage; CLOCK_MONOTONIC, ns. */
-enum xdb_stage {
-	XDB_DOORBELL,
-	XDB_ANSWERED,
-	XDB_COMMITTED,	/* the copy, if any, is done too */
-	XDB_VBLANK,	/* as the kernel says */
-	XDB_EVENT,	/* the card's thread has read the flip event */
-	XDB_STAGES,
-};
-
-struct xdb_flip_times {
-	uint64_t at[XDB_STAGES];
-};
-
-/* Write the times of each flip into `times`, a ring of `size`, from now on; NULL: no more. At any time. */
-void xdb_output_trace(struct xdb_output *output, struct xdb_flip_times *times, uint32_t size);
-
-/* How many flips were traced; the ring holds the last of them. */
-uint64_t xdb_output_traced(struct xdb_output *output);
+struct xdb_trace *xdb_output_trace(struct xdb_output *output);
 
 /* Channels (flip_channel.c) */
 
@@ -233,10 +246,12 @@ int xdb_output_patience(struct xdb_output *output, uint64_t *in_flight);
 /* The card says that the commit in flight is on screen, since `vblank` (CLOCK_MONOTONIC, ns). */
 void xdb_output_on_flip_event(struct xdb_output *output, uint64_t vblank);
 
-/* If the output is traced: the flip that is done has come to `stage` now. */
-void xdb_output_stamp(struct xdb_output *output, enum xdb_stage stage);
-
-uint64_t xdb_nanoseconds(void);
+void xdb_trace_init(struct xdb_trace *trace);
+void xdb_trace_destroy(struct xdb_trace *trace);
+/* The flip that is done has come to `stage` now. */
+void xdb_trace_stamp(struct xdb_trace *trace, enum xdb_stage stage);
+/* Its flip event has come; it is on screen since `vblank`. */
+void xdb_trace_end(struct xdb_trace *trace, uint64_t vblank);
 
 /* A thread without signals, but for the faults that it causes itself. 0 or an errno. */
 int xdb_start_thread(pthread_t *thread, void *(*work)(void *), void *argument);

@@ -73,10 +73,11 @@ int xdb_output_side(const struct xdb_output *output);
 uint64_t xdb_output_flips(const struct xdb_output *output);
 uint64_t xdb_output_copies(const struct xdb_output *output);
 
-#define XDB_STAGES ...
 struct xdb_flip_times { uint64_t at[...]; };
-void xdb_output_trace(struct xdb_output *output, struct xdb_flip_times *times, uint32_t size);
-uint64_t xdb_output_traced(struct xdb_output *output);
+struct xdb_trace;
+struct xdb_trace *xdb_output_trace(struct xdb_output *output);
+void xdb_trace_start(struct xdb_trace *trace, struct xdb_flip_times *ring, uint32_t size);
+uint64_t xdb_trace_stop(struct xdb_trace *trace);
 
 struct xdb_doorbell {
     int fd;
@@ -125,6 +126,7 @@ ffibuilder.set_source(
         "cffi_build/flip_channel.c",
         "cffi_build/flip_output.c",
         "cffi_build/flip_card.c",
+        "cffi_build/flip_trace.c",
     ],
     include_dirs=["cffi_build"],
     depends=[str(header) for header in sorted(Path("cffi_build").glob("*.h"))],

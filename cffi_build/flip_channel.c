@@ -97,7 +97,7 @@ static int flip(struct xdb_channel *channel)
 		return handed;
 	/* Before the commit: its flip event may come at once, and displif has the response first. */
 	answer(channel, &response);
-	xdb_output_stamp(channel->output, XDB_ANSWERED);
+	xdb_trace_stamp(xdb_output_trace(channel->output), XDB_ANSWERED);
 	error = xdb_output_show(channel->output, path);
 	if (error) {
 		channel->error = -error;
@@ -179,7 +179,7 @@ static int wait_for_doorbell(struct xdb_channel *channel)
 	if (ready < 0 || !fds[0].revents)
 		return XDB_NOTHING;
 	if (channel->output)
-		xdb_output_stamp(channel->output, XDB_DOORBELL);
+		xdb_trace_stamp(xdb_output_trace(channel->output), XDB_DOORBELL);
 	port = ((int (*)(void *))doorbell->pending)((void *)doorbell->handle);
 	if (port < 0 && errno != EAGAIN && errno != EINTR) {
 		channel->error = errno;

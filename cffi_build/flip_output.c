@@ -32,9 +32,7 @@ struct xdb_output {
 	bool digested;		/* `digest` is that of what was copied last */
 	uint64_t digest;
 	uint64_t serial, flips, copies;
-	struct xdb_flip_times times, *trace;
-	uint32_t trace_size;
-	uint64_t traced;
+	struct xdb_trace trace;
 };
 
 struct xdb_output *xdb_output_new(int refresh_ms)
@@ -49,6 +47,7 @@ struct xdb_output *xdb_output_new(int refresh_ms)
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&output->idle, &monotonic);
+	xdb_trace_init(&output->trace);
 	pthread_condattr_destroy(&monotonic);
 	return output;
 }
@@ -57,6 +56,7 @@ void xdb_output_free(struct xdb_output *output)
 {
 	pthread_mutex_destroy(&output->lock);
 	pthread_cond_destroy(&output->idle);
+	xdb_trace_destroy(&output->trace);
 	free(output->paths);
 	free(output);
 }
@@ -190,7 +190,7 @@ int xdb_output_show(struct xdb_output *output, const struct xdb_path *path)
 	}
 	if (!error && take_off(output, path, &serial)) {
 		error = ((int (*)(void *))path->commit)((void *)path->arguments[side]);
-		xdb_output_stamp(output, XDB_COMMITTED);
+		xdb_trace_stamp(&output->trace, XDB_COMMITTED);
 	}
 	if (error)
 		error = refused(output, serial, before, error);
@@ -269,12 +269,8 @@ void xdb_output_on_flip_event(struct xdb_output *output, uint64_t vblank)
 		pthread_mutex_unlock(&output->lock);
 		return;
 	}
-	if (output->trace && output->doing == FLIP) {
-		output->times.at[XDB_VBLANK] = vblank;
-		output->times.at[XDB_EVENT] = xdb_nanoseconds();
-		output->trace[output->traced % output->trace_size] = output->times;
-		output->traced++;
-	}
+	if (output->doing == FLIP)
+		xdb_trace_end(&output->trace, vblank);
 	complete_and_unlock(output);
 }
 
@@ -403,38 +399,7 @@ uint64_t xdb_output_copies(const struct xdb_output *output)
 	return output->copies;
 }
 
-/* Traces */
-
-uint64_t xdb_nanoseconds(void)
+struct xdb_trace *xdb_output_trace(struct xdb_output *output)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-void xdb_output_stamp(struct xdb_output *output, enum xdb_stage stage)
-{
-	/* Without a trace no clock is read: where the TSC is not stable that is a system call. */
-	if (__atomic_load_n(&output->trace, __ATOMIC_RELAXED))
-		output->times.at[stage] = xdb_nanoseconds();
-}
-
-void xdb_output_trace(struct xdb_output *output, struct xdb_flip_times *times, uint32_t size)
-{
-	pthread_mutex_lock(&output->lock);
-	output->trace_size = size;
-	output->traced = 0;
-	__atomic_store_n(&output->trace, times, __ATOMIC_RELAXED);
-	pthread_mutex_unlock(&output->lock);
-}
-
-uint64_t xdb_output_traced(struct xdb_output *output)
-{
-	uint64_t traced;
-
-	pthread_mutex_lock(&output->lock);
-	traced = output->traced;
-	pthread_mutex_unlock(&output->lock);
-	return traced;
+	return &output->trace;
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.copy.programs import OPTIMIZED, PICTURES, SOURCES, build
 
-FLIPS = [SOURCES / f"flip_{name}.c" for name in ("ring", "channel", "output", "card")]
+FLIPS = [SOURCES / f"flip_{name}.c" for name in ("ring", "channel", "output", "card", "trace")]
 
 
 def instructions_per_flip(folder: Path, flips: int = 2000) -> float:

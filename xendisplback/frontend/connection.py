@@ -39,30 +39,24 @@ Pages = tuple[GrantMapping, GrantMapping]
 class Connection:
     """Made by :func:`connect`."""
 
-    def __init__(
-        self, channels: Sequence[Channel], attention_fd: int, handler: RequestHandler
-    ) -> None:
-        self._channels = channels
-        self._attention_fd = attention_fd
+    def __init__(self, handler: RequestHandler, attention_fd: int, nursery: trio.Nursery) -> None:
+        """``attention_fd``: what the channels, which are added by then, make readable."""
+        self.channels: list[Channel] = []
         self._handler = handler
+        self._attention_fd = attention_fd
+        self._nursery = nursery
 
     async def serve(self) -> None:
         """Answer the guest until cancelled. Raises what ended it: ProtocolViolation, HostError, a bug."""
-        for channel in self._channels:
+        for channel in self.channels:
             channel.start()
         while True:
             await trio.lowlevel.wait_readable(self._attention_fd)
             os.eventfd_read(self._attention_fd)
-            for channel in self._channels:
+            for channel in self.channels:
                 channel.attend()
 
-
-class _Tasks:
-    """What a channel starts for requests that may wait."""
-
-    def __init__(self, handler: RequestHandler, nursery: trio.Nursery) -> None:
-        self._handler = handler
-        self._nursery = nursery
+    # What the channels call
 
     def slow(self, channel: Channel, request: Request) -> None:
         self._nursery.start_soon(self._answer, channel, request)
@@ -122,7 +116,8 @@ async def connect(
         channels: list[Channel] = []
         try:
             async with trio.open_nursery() as nursery:
-                tasks = _Tasks(handler, nursery)
+                connection = Connection(handler, attention_fd, nursery)
+                channels = connection.channels
                 for connector, own_pages, own_events in zip(
                     nodes.connectors, pages, events, strict=True
                 ):
@@ -135,12 +130,12 @@ async def connect(
                         buffers,
                         DarkScreen(nursery),
                         GuestLog(logger, f"{device} connector {connector.index}"),
-                        tasks.slow,
-                        tasks.refused,
+                        connection.slow,
+                        connection.refused,
                     )
                     stack.callback(channel.close)
                     channels.append(channel)
-                yield Connection(channels, attention_fd, handler)
+                yield connection
                 nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + RELEASE_SECONDS):

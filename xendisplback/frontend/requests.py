@@ -6,6 +6,7 @@ Each has taken its full effect when its response is written: Linux frees and reu
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
 
@@ -38,6 +39,10 @@ from xendisplback.scanout.ladder import CardFacts, Ladder, Step
 from xendisplback.scanout.output import REQUEST_SECONDS, Output
 from xendisplback.xen.gnttab import DomainGrants
 from xendisplback.xen.shared_memory import read_memory, write_memory
+
+
+CARD_GONE = (errno.ENODEV, errno.ENXIO, errno.EIO, errno.EFAULT)
+"""What calls say of a card that was unplugged; EFAULT: its memory vanished under a copy."""
 
 
 class RequestHandler:
@@ -226,7 +231,13 @@ class RequestHandler:
                 " what SET_CONFIG set",
             )
         output = await self._outputs.find(channel.nodes.output)
-        channel.shown_as(await output.configure(frame, crop, self._ladder(output)))
+        try:
+            channel.shown_as(await output.configure(frame, crop, self._ladder(output)))
+        except HostError as error:
+            if error.errno not in CARD_GONE:
+                raise
+            # The output is dark now. As for a flip that needed nothing new, the guest is to run on.
+            channel.log.error("PG_FLIP: %s", error)
         channel.send_flip_event(request.fb_cookie)
 
     async def _edid(self, channel: Channel, request: GetEdid) -> int:

@@ -153,16 +153,14 @@ class FlipTrace:
     def __init__(self, handle: _flip.xdb_output, size: int) -> None:
         c = load_flip()
         self._lib = c.lib
-        self._null = c.ffi.NULL
-        self._handle = handle
+        self._handle = c.lib.xdb_output_trace(handle)
         self._size = size
         self._ring = c.ffi.new("struct xdb_flip_times[]", size)
-        self._lib.xdb_output_trace(handle, self._ring, size)
+        self._lib.xdb_trace_start(self._handle, self._ring, size)
 
     def close(self) -> list[FlipTimes]:
         """End it; what was traced, oldest first. Before its output is closed."""
-        traced = self._lib.xdb_output_traced(self._handle)
-        self._lib.xdb_output_trace(self._handle, self._null, 0)
+        traced = self._lib.xdb_trace_stop(self._handle)
         first = max(traced - self._size, 0)
         return [FlipTimes(*self._ring[n % self._size].at) for n in range(first, traced)]
 
