@@ -40,7 +40,6 @@ from xendisplback.scanout.output import REQUEST_SECONDS, Output
 from xendisplback.xen.gnttab import DomainGrants
 from xendisplback.xen.shared_memory import read_memory, write_memory
 
-
 CARD_GONE = (errno.ENODEV, errno.ENXIO, errno.EIO, errno.EFAULT)
 """What calls say of a card that was unplugged; EFAULT: its memory vanished under a copy."""
 
