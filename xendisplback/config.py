@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The configuration file: TOML, every key optional, unknown keys refused by name.
 
-``conf/xendisplback.toml`` documents the keys; tests hold it against :class:`Config`.
+``conf/xendisplback.toml`` documents the keys; tests hold it against :class:`Config`. What only a file, or only a
+mistake in it, needs is imported then: most daemons run without one.
 """
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
@@ -64,6 +63,8 @@ def load_config(path: Path | None) -> Config:
         if not DEFAULT_PATH.exists():
             return Config()
         path = DEFAULT_PATH
+    import tomllib
+
     try:
         untyped = tomllib.loads(path.read_text())
     except OSError as error:
@@ -97,6 +98,8 @@ def _check_keys(table: type[msgspec.Struct], untyped: object, where: str, path: 
     known = [field.encode_name for field in msgspec.structs.fields(table)]
     for key in cast("dict[str, object]", untyped) if isinstance(untyped, dict) else ():
         if key not in known:
+            import difflib
+
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
             raise ConfigError(
                 f"unknown key {key!r}{where}",

@@ -35,8 +35,6 @@ def run(config_path: Path | None, host: Host) -> int:
         print(f"xendisplback: {error}", file=sys.stderr)
         return EX_CONFIG
     start_logging(config.log_level)
-    # What exists now lives as long as the daemon: the collector need not walk it at every pass.
-    gc.freeze()
     code = 0
     try:
         trio.run(run_service, Service(config, host), config_path)
@@ -48,10 +46,14 @@ def run(config_path: Path | None, host: Host) -> int:
 
 
 async def run_service(service: Service, config_path: Path | None) -> None:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_obey_signals, service, config_path)
-        await service.run()
-        nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as signals:
+        signals.start_soon(_obey_signals, service, config_path)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(service.run)
+            # What exists now lives as long as the daemon: the collector need not walk it at every pass.
+            gc.collect()
+            gc.freeze()
+        signals.cancel_scope.cancel()
 
 
 async def _obey_signals(service: Service, config_path: Path | None) -> None:
