@@ -207,7 +207,7 @@ int xdb_output_refresh(struct xdb_output *output)
 
 	pthread_mutex_lock(&output->lock);
 	path = output->path;
-	if (output->paused || output->doing != IDLE || !path || !path->refresh)
+	if (output->paused || output->doing != IDLE || !path || !path->refresh || !output->refresh_ms)
 		path = NULL;
 	if (path) {
 		output->doing = REFRESH;

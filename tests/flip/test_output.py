@@ -66,6 +66,17 @@ def test_a_driver_that_copies_at_commits_gets_one_at_each_refresh(drawn: Connect
     assert len(drawn.flip_events()) == 1
 
 
+def test_without_refreshes_a_silent_guest_costs_nothing(connector: Connector) -> None:
+    connector.copying(7)
+    connector.instead = connector.flip_event
+    connector.flip(7)
+    connector.shown(1)
+    connector.pictures.data[0] = b"\x01"
+    # A flip in flight is looked after for a second.
+    time.sleep(1.3)
+    assert len(connector.commits) == connector.flips.copies == 1
+
+
 def test_what_is_scanned_out_directly_needs_no_refresh(drawn: Connector) -> None:
     drawn.zero_copy(7)
     shown_once(drawn, 7)
