@@ -29,7 +29,7 @@ class Way(Enum):
     COPY = "copy"
 
 
-# Ours takes no other way than the one that is measured, and only the guest's flips put pictures on screen.
+# So that ours takes no other way than the one that is measured.
 POLICIES = {Way.ZERO_COPY: "require", Way.COPY: "never"}
 
 
@@ -57,6 +57,7 @@ class Ours:
 
     @contextmanager
     def running(self, connector: str, way: Way) -> Generator[int]:
+        # Between its runs of flips the guest stands still: looks whether it draws would be counted as flips' cost.
         card = f'[card."connector:{connector}"]\nzero-copy = "{POLICIES[way]}"\n'
         try:
             with self._daemon.configured(f"refresh-rate = 0\n{card}"):
