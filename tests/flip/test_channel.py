@@ -168,7 +168,7 @@ def test_any_slots_are_flipped_or_handed_over_in_order(slots: list[bytes]) -> No
     for slot in mixed:
         before = len(connector.commits)
         connector.send(slot)
-        if slot == flip:
+        if slot[2:3] + slot[8:16] == flip[2:3] + flip[8:16]:
             connector.committing(before + 1)
             connector.shown_since(before + 1)
         else:
