@@ -45,7 +45,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
     cards: list[str] = []
     """Which cards to use: a path, ``driver:NAME``, ``connector:NAME``; empty: every card with KMS."""
     refresh_rate: Annotated[float, msgspec.Meta(ge=0, le=240)] = 30.0
-    """Hz at which a picture is copied again while its guest does not flip; 0: never."""
+    """Hz at which a picture is copied again, if it has changed, while its guest does not flip; 0: never."""
     card: dict[str, CardSettings] = {}
     """By selector. A card takes the first one that names it."""
     be_alloc: BackendAllocation = BackendAllocation()
