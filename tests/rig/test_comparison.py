@@ -24,7 +24,7 @@ def test_medians_with_their_spread_and_the_ratio_of_medians() -> None:
     ours = Outcome([_cost(1.0), _cost(9.0), _cost(2.0)])
     other = Outcome([_cost(4.0, 8.0), _cost(4.0, 8.0), _cost(4.0, 8.0)])
     text = table({(CASE, Ours.name): ours, (CASE, "other"): other}, instructions=False)
-    assert "| xendisplback | 7.00 | 2.00 (1.00-9.00) | 50 % | 60.0 | 6 | 2.0 |" in text
+    assert "| xendisplback | 7.00 | 2.00 (1.00-9.00) | 50 | 60.0 | 6 | 2.0 |" in text
     assert "| other | 8.00 | 4.00 |" in text
     assert f"{CASE}: xendisplback takes 0.50 times the CPU of other" in text
 
