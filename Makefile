@@ -25,7 +25,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(VENV)/installed-test
-	$(BIN)/python -m xendisplback.sim.bench
+	$(BIN)/python -m tests.bench
 
 rig: $(VENV)/rig-packages
 	$(PYTHON) -m tests.rig

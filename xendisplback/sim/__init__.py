@@ -10,7 +10,8 @@
 - ``controller``      what the device wants of the memory that it shows
 - ``process``, ``fd_store``   what the end of the daemon's process closes, and what systemd keeps
 - ``toolstack``, ``domain``, ``guest``, ...     what libxl and Linux's xen_drm_front do
-- ``demo``, ``bench``  the daemon on this host, for people and for figures
+- ``demo``            the daemon on this host, for people
+- ``daemon_thread``, ``thread_figures``, ``stages``, ``*_bench``  and for figures; tests/bench has the table
 
 Rules: the daemon's side is thread-safe and makes the system calls that the real one would make; guests and
 the toolstack are trio objects in the loop that entered the host.

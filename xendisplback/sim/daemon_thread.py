@@ -21,6 +21,11 @@ class DaemonThread:
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         await self.service.run(task_status=task_status)
 
+    @property
+    def thread_id(self) -> int:
+        """Of its loop, once started; flips are made by other threads."""
+        return self._thread.native_id
+
     def start(self) -> None:
         """Returns when the daemon is ready. Raises what ended it before. Blocking."""
         self._thread.start()

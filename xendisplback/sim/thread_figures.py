@@ -20,7 +20,7 @@ from xendisplback.errors import HostError
 
 INTERPRETER_LOCK = "interpreter lock"
 """Counted apart from other futexes."""
-_CALL = re.compile(r"(?:\d+ +)?(\w+)\((0x[0-9a-f]+)?")
+_CALL = re.compile(r"(?:\d+ +)?([\d.]+) (\w+)\((0x[0-9a-f]+)?")
 _TASKS = Path("/proc/self/task")
 
 
@@ -55,31 +55,39 @@ class Traced:
     progress: int
 
 
-def count_system_calls(threads: Set[int], seconds: float, progress: Callable[[], int]) -> Traced:
-    """strace ``threads`` for ``seconds``. Blocking. Raises HostError where that can't be done."""
+def count_system_calls(
+    threads: Set[int], seconds: float, progress: Callable[[float, float], int]
+) -> Traced:
+    """strace ``threads`` for ``seconds``. Blocking. Raises HostError where that can't be done.
+
+    ``progress`` is asked once, how much went on between two moments of CLOCK_MONOTONIC.
+    """
     if shutil.which("strace") is None:
         raise HostError("strace is not installed", hint="apt install strace")
     with tempfile.NamedTemporaryFile("r") as table:
-        arguments = ["strace", "-e", "signal=none", "-o", table.name]
+        arguments = ["strace", "-ttt", "-e", "signal=none", "-o", table.name]
         for thread in threads:
             arguments += ["-p", str(thread)]
         with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as strace:
             _await_attached(strace, len(threads))
-            before = progress()
+            began = time.monotonic()
             time.sleep(seconds)
-            after = progress()
+            # Many threads are let go of one after the other, and go on meanwhile.
+            ended = time.monotonic()
             strace.send_signal(signal.SIGINT)
             strace.communicate()
-        calls = Counter(name for line in table if (name := _call(line)))
-    return Traced(calls, after - before)
+        # strace tells the time of day.
+        day = time.time() - time.monotonic()
+        calls = Counter(name for line in table if (name := _call(line, began + day, ended + day)))
+    return Traced(calls, progress(began, ended))
 
 
-def _call(line: str) -> str | None:
-    """The name of the call that a line of strace begins with."""
+def _call(line: str, began: float, ended: float) -> str | None:
+    """The name of the call that a line of strace tells the beginning of, if that was between these times."""
     found = _CALL.match(line)
-    if found is None:
+    if found is None or not began <= float(found[1]) <= ended:
         return None
-    name, argument = found.groups()
+    name, argument = found[2], found[3]
     if name == "futex" and int(argument, 16) in _interpreter_data():
         return INTERPRETER_LOCK
     return name
@@ -99,7 +107,8 @@ def _interpreter_data() -> range:
 def _await_attached(strace: subprocess.Popen[str], count: int) -> None:
     assert strace.stderr is not None
     said: list[str] = []
-    while sum("attached" in line for line in said) < count:
+    # A thread that has ended meanwhile is only complained about.
+    while sum("attached" in line or "No such process" in line for line in said) < count:
         line = strace.stderr.readline()
         if not line:
             raise HostError("strace could not attach: " + " ".join(said).strip(), call="ptrace")
