@@ -22,7 +22,8 @@ async def test_system_calls_of_a_flip(copied: bool) -> None:
             counts = await count_calls(scene, 1, 1.0)
     assert counts.flips > 20
     assert 6 < counts.calls.median <= CALLS
-    assert counts.futexes <= 0.2, "locks that nobody else holds cost no call"
+    # On a busy machine some are for locks that the simulator's threads hold.
+    assert counts.futexes < 1, "no thread hands a flip over to another one"
     assert counts.loop <= 0.2, "a flip does not come by Python's loop"
     assert counts.per_flip("poll") <= 1.1
     assert counts.per_flip("read") <= 2.2
