@@ -201,13 +201,13 @@ class Connector:
         until(lambda: self.events.load(IN_PROD) == count, f"{count} events")
         self.events.store(IN_CONS, count)
 
-    def wake(self) -> None:
-        """Ring without a request."""
+    def put_on_screen(self, path: FlipPath) -> None:
+        """As a SET_CONFIG does; refreshes begin."""
+        self.still()
+        self.flips.shown(path, self._jobs()[0].digest())
+        self.flips.resume()
+        # The thread looks at the output anew when its doorbell rings, if without a request.
         self.guest.notify(self.ports[0])
-
-    def digest(self) -> int:
-        """Of the guest's picture."""
-        return self._jobs()[0].digest()
 
     def settled(self) -> None:
         """Nothing is on its way, and the next refresh may come."""
