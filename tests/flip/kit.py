@@ -55,12 +55,13 @@ class Page:
         self.data = (ctypes.c_char * size)()
         self.address = ctypes.addressof(self.data)
 
+    # As one access each: struct.pack_into() writes zeros first, which C saw.
+
     def load(self, offset: int) -> int:
-        (value,) = struct.unpack_from("<I", self.data, offset)
-        return int(value)
+        return load_flip().lib.xdb_load_acquire(self.address + offset)
 
     def store(self, offset: int, value: int) -> None:
-        struct.pack_into("<I", self.data, offset, value & 0xFFFFFFFF)
+        load_flip().lib.xdb_store_release(self.address + offset, value)
 
     def slot(self, number: int) -> bytes:
         at = SLOTS_AT + 64 * number
