@@ -13,15 +13,14 @@ from pathlib import Path
 import trio
 
 from tests.bench.buffers import BufferFigures, measure_buffers
+from tests.bench.copies import measure_copies
 from tests.bench.flips import FlipFigures, measure_flips
+from tests.bench.latency import Delay, Latency, measure_latency
 from tests.bench.soak import Soak, flips_in_c
 from tests.bench.spread import Spread
 from tests.bench.start import Start, measure_start
 from tests.bench.table import Row, print_rows
 from tests.flip.programs import instructions_per_flip
-from xendisplback.sim.copy_bench import measure_copies
-from xendisplback.sim.latency_bench import Latency, measure_latency
-from xendisplback.sim.latency_bench import Spread as Delay
 
 CONNECTORS = (1, 4, 16, 64)
 CALLS_BAR = 8.0

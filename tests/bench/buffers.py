@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import trio
 
 from tests.bench.spread import Spread
+from tests.bench.threads import resident_mib
 from xendisplback.sim.daemon_thread import DaemonThread
 from xendisplback.sim.host import SimHost
 from xendisplback.sim.kernel import SimKernel
-from xendisplback.sim.thread_figures import resident_mib
 
 WARM_UP = 500
 ROUNDS = 5

@@ -17,15 +17,9 @@ from dataclasses import dataclass
 
 import trio
 
+from tests.bench.latency import flip_for_ever
 from tests.bench.spread import Spread
-from xendisplback.sim.controller import Controller
-from xendisplback.sim.daemon_thread import DaemonThread
-from xendisplback.sim.device import DisplayDevice
-from xendisplback.sim.domain import Domain
-from xendisplback.sim.host import SimHost
-from xendisplback.sim.kernel import SimKernel
-from xendisplback.sim.latency_bench import flip_for_ever
-from xendisplback.sim.thread_figures import (
+from tests.bench.threads import (
     INTERPRETER_LOCK,
     Traced,
     all_threads,
@@ -33,6 +27,12 @@ from xendisplback.sim.thread_figures import (
     cpu_seconds,
     resident_mib,
 )
+from xendisplback.sim.controller import Controller
+from xendisplback.sim.daemon_thread import DaemonThread
+from xendisplback.sim.device import DisplayDevice
+from xendisplback.sim.domain import Domain
+from xendisplback.sim.host import SimHost
+from xendisplback.sim.kernel import SimKernel
 
 SIZE = (640, 480)
 PER_CARD = 32

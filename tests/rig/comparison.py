@@ -150,12 +150,13 @@ def _take_turns(
     rig: Rig, case: Case, backends: Sequence[Backend], *, instructions: bool
 ) -> list[tuple[Backend, Outcome]]:
     outcomes = [(backend, Outcome()) for backend in backends if backend.takes(case.way)]
+    flips = COUNTED_FLIPS if instructions else FLIPS
     for number in range(REPETITIONS):
         for backend, outcome in outcomes:
             if outcome.failures:
                 continue
             try:
-                cost = measure_backend(rig, backend, case, instructions=instructions)
+                cost = measure_backend(rig, backend, case, flips=flips)
             except RigError as error:
                 outcome.failures.append(str(error))
                 progress(f"{case}: {backend.name}: {error}")
@@ -168,7 +169,7 @@ def _take_turns(
     return outcomes
 
 
-def measure_backend(rig: Rig, backend: Backend, case: Case, *, instructions: bool = False) -> Cost:
+def measure_backend(rig: Rig, backend: Backend, case: Case, *, flips: int) -> Cost:
     """Backend and guest started anew, the picture checked to the pixel, and the cost of flips.
 
     Raises: RigError: it can't, with the last of what the backend said; or another picture; or another way.
@@ -185,7 +186,6 @@ def measure_backend(rig: Rig, backend: Backend, case: Case, *, instructions: boo
         imported = "imported=yes" in rig.dom0.shell("cat /sys/kernel/debug/dri/*/state")
         if imported != (case.way is Way.ZERO_COPY):
             raise RigError(f"not by {case.way.value}: an imported framebuffer is {imported=}")
-        flips = COUNTED_FLIPS if instructions else FLIPS
         return measure(rig.dom0, guest, pid, flips=flips, traced=TRACED_FLIPS)
 
 

@@ -11,7 +11,7 @@
 - ``process``, ``fd_store``   what the end of the daemon's process closes, and what systemd keeps
 - ``toolstack``, ``domain``, ``guest``, ...     what libxl and Linux's xen_drm_front do
 - ``demo``            the daemon on this host, for people
-- ``daemon_thread``, ``thread_figures``, ``stages``, ``*_bench``  and for figures; tests/bench has the table
+- ``daemon_thread``, ``stages``   for figures: tests/bench
 
 Rules: the daemon's side is thread-safe and makes the system calls that the real one would make; guests and
 the toolstack are trio objects in the loop that entered the host.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 
-from tests.rig.comparison import Case, cards_present, cases, measure_backend
+from tests.rig.comparison import CARDS, Case, cards_present, cases, measure_backend
 from tests.rig.comparison_backends import Ours, Way
 from tests.rig.comparison_cost import Cost
 from tests.rig.controller import controller
@@ -29,13 +29,15 @@ NOW_AND_THEN = {"FIONBIO"}
 
 @scenario(420, machines=BOTH)
 def cost_of_a_flip(rig: Rig) -> str:
-    """At most 8 system calls a flip without a copy, 10 with one, at both sizes (strace -f -c); the CPU time."""
+    """At most 8 system calls a flip without a copy, 10 with one, at both sizes (strace -f -c), on the first card."""
     for name in ("a", "b"):
         rig.guest(name).destroy()
     costs: dict[Case, Cost] = {}
     with cards_present(rig):
         for case in cases(rig.machine.kind):
-            costs[case] = cost = measure_backend(rig, Ours(rig.daemon), case)
+            if case.card != CARDS[rig.machine.kind.name][0]:
+                continue
+            costs[case] = cost = measure_backend(rig, Ours(rig.daemon), case, flips=FLIPS // 2)
             figure = f"{case}: {cost.total_system_calls:.2f} system calls a flip ({cost.busiest})"
             expect(cost.total_system_calls <= SYSTEM_CALLS[case.way], figure)
     return "; ".join(

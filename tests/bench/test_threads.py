@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from xendisplback.sim.copy_bench import measure_copies
-from xendisplback.sim.thread_figures import (
+from tests.bench.copies import measure_copies
+from tests.bench.threads import (
     all_threads,
     count_system_calls,
     cpu_seconds,

@@ -29,7 +29,7 @@ SWITCH_SECONDS = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class Delay:
     """Microseconds."""
 
     median: float
@@ -37,7 +37,7 @@ class Spread:
     longest: float
 
     @classmethod
-    def of(cls, nanoseconds: Sequence[int]) -> Spread:
+    def of(cls, nanoseconds: Sequence[int]) -> Delay:
         ordered = sorted(nanoseconds)
         at = [ordered[len(ordered) * share // 100] for share in (50, 99)]
         return cls(at[0] / 1e3, at[1] / 1e3, ordered[-1] / 1e3)
@@ -47,11 +47,11 @@ class Spread:
 class Latency:
     load: str
     flips: int
-    answered: Spread
+    answered: Delay
     """From the doorbell to the response."""
-    committed: Spread
+    committed: Delay
     """From the doorbell to the commit."""
-    event: Spread
+    event: Delay
     """From the vblank to the flip event's delivery."""
 
 
@@ -59,9 +59,9 @@ def _summary(load: str, flips: Sequence[FlipTimes]) -> Latency:
     return Latency(
         load,
         len(flips),
-        Spread.of([flip.answered - flip.doorbell for flip in flips]),
-        Spread.of([flip.committed - flip.doorbell for flip in flips]),
-        Spread.of([flip.event - flip.vblank for flip in flips]),
+        Delay.of([flip.answered - flip.doorbell for flip in flips]),
+        Delay.of([flip.committed - flip.doorbell for flip in flips]),
+        Delay.of([flip.event - flip.vblank for flip in flips]),
     )
 
 
