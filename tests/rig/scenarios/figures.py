@@ -29,7 +29,7 @@ NOW_AND_THEN = {"FIONBIO"}
 
 @scenario(420, machines=BOTH)
 def cost_of_a_flip(rig: Rig) -> str:
-    """At most 8 system calls a flip without a copy, 10 with one, at both sizes (strace -f -c), on the first card."""
+    """At most 8 system calls a flip without a copy, 10 with one (strace -f -c), at both sizes; the first card."""
     for name in ("a", "b"):
         rig.guest(name).destroy()
     costs: dict[Case, Cost] = {}
