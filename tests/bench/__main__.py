@@ -77,10 +77,15 @@ def _count_rows(
     )
     rows.append(Row("with 1 guest, without a copy (write: notify, commit, unmask)", names))
     with tempfile.TemporaryDirectory() as folder:
-        instructions = Spread.of([instructions_per_flip(Path(folder))])
-    rows.append(
-        Row.at_most("instructions per flip, in C (callgrind)", instructions, INSTRUCTIONS_BAR, 0)
-    )
+        rows += [
+            Row.at_most(
+                f"instructions per flip, {_guests(f)}, in C (callgrind)",
+                Spread.of([instructions_per_flip(Path(folder), f.connectors)]),
+                INSTRUCTIONS_BAR,
+                0,
+            )
+            for f in flips
+        ]
     rows.append(
         Row(
             f"KiB more resident after {SOAK} flips in C than after {SOAK // 100}",

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Flips without a copy, between a guest and a card that cost next to nothing: cost FLIPS, for callgrind. */
+/*
+ * Flips without a copy, between guests and cards that cost next to nothing: cost FLIPS [CONNECTORS], for callgrind.
+ * Each connector is a guest's only one; all flip at once, and again when all have their events.
+ */
 #include "flip.h"
 
 #include <errno.h>
@@ -10,26 +13,35 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { REQUEST_PORT = 1, EVENT_PORT, CRTC = 40, COOKIE = 7 };
+enum { REQUEST_PORT = 1, EVENT_PORT, CRTC = 40, COOKIE = 7, MOST = 64, CRTCS = 32 };
 
-static int doorbell_fd, unmask_fd, event_pipe[2];
+struct connector {
+	uint8_t requests[4096], events[4096];
+	int doorbell_fd, unmask_fd, event_fd;
+	uint32_t crtc;
+	struct xdb_path path;
+	struct xdb_channel *channel;
+	struct xdb_output *output;
+};
+
+static struct connector connectors[MOST] __attribute__((aligned(4096)));
 static sem_t event_came;
 
 static int pending(void *handle)
 {
+	const struct connector *connector = handle;
 	uint64_t count;
 
-	(void)handle;
-	return read(doorbell_fd, &count, sizeof(count)) < 0 ? -1 : REQUEST_PORT;
+	return read(connector->doorbell_fd, &count, sizeof(count)) < 0 ? -1 : REQUEST_PORT;
 }
 
 static int unmask(void *handle, uint32_t port)
 {
+	const struct connector *connector = handle;
 	const uint64_t one = 1;
 
-	(void)handle;
 	(void)port;
-	return write(unmask_fd, &one, sizeof(one)) < 0 ? -1 : 0;
+	return write(connector->unmask_fd, &one, sizeof(one)) < 0 ? -1 : 0;
 }
 
 static int notify(void *handle, uint32_t port)
@@ -42,10 +54,10 @@ static int notify(void *handle, uint32_t port)
 
 static int commit(void *argument)
 {
-	const uint32_t event[8] = { [0] = 2, [1] = 32, [7] = CRTC };
+	const struct connector *connector = argument;
+	const uint32_t event[8] = { [0] = 2, [1] = 32, [7] = connector->crtc };
 
-	(void)argument;
-	return write(event_pipe[1], event, sizeof(event)) < 0 ? -errno : 0;
+	return write(connector->event_fd, event, sizeof(event)) < 0 ? -errno : 0;
 }
 
 static void must(int good, const char *what)
@@ -56,7 +68,43 @@ static void must(int good, const char *what)
 	}
 }
 
-static void send_flip(uint8_t *page, uint32_t number)
+static struct xdb_card *open_card(int *event_fd)
+{
+	int fds[2];
+
+	must(pipe(fds) == 0, "pipe");
+	*event_fd = fds[1];
+	return xdb_card_new(fds[0], eventfd(0, 0));
+}
+
+static void connect_to(struct connector *connector, struct xdb_card *card, int event_fd, uint32_t crtc)
+{
+	struct xdb_doorbell doorbell = {
+		.fd = eventfd(0, 0), .handle = (uintptr_t)connector, .pending = (uintptr_t)pending,
+		.unmask = (uintptr_t)unmask, .notify = (uintptr_t)notify,
+		.request_port = REQUEST_PORT, .event_port = EVENT_PORT,
+	};
+
+	connector->doorbell_fd = doorbell.fd;
+	connector->unmask_fd = eventfd(0, 0);
+	connector->event_fd = event_fd;
+	connector->crtc = crtc;
+	connector->path.fb_cookie = COOKIE;
+	connector->path.commit = (uintptr_t)commit;
+	connector->path.arguments[0] = connector->path.arguments[1] = (uintptr_t)connector;
+	*(uint32_t *)&connector->requests[12] = 1;
+	connector->output = xdb_output_new(0);
+	connector->channel = xdb_channel_new((uintptr_t)connector->requests, (uintptr_t)connector->events,
+					     &doorbell, eventfd(0, 0));
+	must(card && connector->output && connector->channel, "set up");
+	must(xdb_card_add(card, crtc, connector->output) == 0, "card");
+	must(xdb_output_add(connector->output, &connector->path) == 0, "path");
+	xdb_output_attach(connector->output, connector->channel);
+	xdb_channel_show_on(connector->channel, connector->output);
+	must(xdb_channel_start(connector->channel) == 0, "start");
+}
+
+static void send_flip(struct connector *connector, uint32_t number)
 {
 	struct {
 		uint16_t id;
@@ -65,49 +113,48 @@ static void send_flip(uint8_t *page, uint32_t number)
 	} request = { (uint16_t)number, 0x15, { 0 }, COOKIE };
 	const uint64_t one = 1;
 
-	memcpy(page + 64 + number % 32 * 64, &request, sizeof(request));
-	__atomic_store_n((uint32_t *)page, number + 1, __ATOMIC_RELEASE);
-	must(write(doorbell_fd, &one, sizeof(one)) > 0, "doorbell");
+	memcpy(connector->requests + 64 + number % 32 * 64, &request, sizeof(request));
+	__atomic_store_n((uint32_t *)connector->requests, number + 1, __ATOMIC_RELEASE);
+	must(write(connector->doorbell_fd, &one, sizeof(one)) > 0, "doorbell");
 }
 
-int main(int count, char **arguments)
+static void flip_all(uint32_t count, uint32_t rounds)
 {
-	static uint8_t pages[2][4096] __attribute__((aligned(4096)));
-	static const struct xdb_path path = { .fb_cookie = COOKIE, .commit = (uintptr_t)commit };
-	uint32_t flips = count == 2 ? (uint32_t)atoi(arguments[1]) : 0;
-	struct xdb_doorbell doorbell = { 0 };
-	struct xdb_channel *channel;
-	struct xdb_output *output = xdb_output_new(0);
-	struct xdb_card *card;
-
-	must((doorbell_fd = eventfd(0, 0)) >= 0 && (unmask_fd = eventfd(0, 0)) >= 0 &&
-	     pipe(event_pipe) == 0, "fds");
-	sem_init(&event_came, 0, 0);
-	doorbell.fd = doorbell_fd;
-	doorbell.pending = (uintptr_t)pending;
-	doorbell.unmask = (uintptr_t)unmask;
-	doorbell.notify = (uintptr_t)notify;
-	doorbell.request_port = REQUEST_PORT;
-	doorbell.event_port = EVENT_PORT;
-	*(uint32_t *)&pages[0][12] = 1;
-	channel = xdb_channel_new((uintptr_t)pages[0], (uintptr_t)pages[1], &doorbell, eventfd(0, 0));
-	card = xdb_card_new(event_pipe[0], eventfd(0, 0));
-	must(channel && output && card && xdb_card_add(card, CRTC, output) == 0 &&
-	     xdb_output_add(output, &path) == 0, "set up");
-	xdb_output_attach(output, channel);
-	xdb_channel_show_on(channel, output);
-	must(xdb_channel_start(channel) == 0, "start");
-	for (uint32_t number = 0; number < flips; number++) {
-		send_flip(pages[0], number);
-		sem_wait(&event_came);
-		/* The guest has read the event. */
-		__atomic_store_n((uint32_t *)pages[1], number + 1, __ATOMIC_RELEASE);
+	for (uint32_t number = 0; number < rounds; number++) {
+		for (uint32_t i = 0; i < count; i++)
+			send_flip(&connectors[i], number);
+		for (uint32_t i = 0; i < count; i++)
+			sem_wait(&event_came);
+		/* The guests have read their events. */
+		for (uint32_t i = 0; i < count; i++)
+			__atomic_store_n((uint32_t *)connectors[i].events, number + 1, __ATOMIC_RELEASE);
 	}
-	xdb_channel_stop(channel);
-	must(xdb_channel_events_sent(channel) == flips, "events");
-	xdb_output_attach(output, NULL);
-	xdb_channel_free(channel);
-	xdb_card_free(card);
-	xdb_output_free(output);
+}
+
+int main(int argc, char **argv)
+{
+	uint32_t flips = argc > 1 ? (uint32_t)atoi(argv[1]) : 0;
+	uint32_t count = argc > 2 ? (uint32_t)atoi(argv[2]) : 1;
+	struct xdb_card *cards[MOST / CRTCS];
+	int event_fd = -1;
+
+	must(count > 0 && count <= MOST && flips % count == 0, "FLIPS CONNECTORS");
+	sem_init(&event_came, 0, 0);
+	for (uint32_t i = 0; i < count; i++) {
+		if (i % CRTCS == 0)
+			cards[i / CRTCS] = open_card(&event_fd);
+		connect_to(&connectors[i], cards[i / CRTCS], event_fd, CRTC + i % CRTCS);
+	}
+	flip_all(count, flips / count);
+	for (uint32_t i = 0; i < count; i++) {
+		xdb_channel_stop(connectors[i].channel);
+		must(xdb_channel_events_sent(connectors[i].channel) == flips / count, "events");
+		xdb_output_attach(connectors[i].output, NULL);
+		xdb_channel_free(connectors[i].channel);
+	}
+	for (uint32_t i = 0; i < count; i += CRTCS)
+		xdb_card_free(cards[i / CRTCS]);
+	for (uint32_t i = 0; i < count; i++)
+		xdb_output_free(connectors[i].output);
 	return 0;
 }

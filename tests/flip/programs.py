@@ -12,15 +12,18 @@ from tests.copy.programs import OPTIMIZED, PICTURES, SOURCES, build
 FLIPS = [SOURCES / f"flip_{name}.c" for name in ("ring", "channel", "output", "card", "trace")]
 
 
-def instructions_per_flip(folder: Path, flips: int = 2000) -> float:
-    """Of a flip without a copy, by callgrind: all threads, libc's part, the test's own guest and card."""
+def instructions_per_flip(folder: Path, connectors: int = 1, flips: int = 1920) -> float:
+    """Of a flip without a copy, by callgrind: all threads, libc's part, the test's own guest and card.
+
+    ``flips``: a multiple of ``connectors``, each a guest's only one; up to 64.
+    """
     here = Path(__file__).parent
     program = build(folder / "cost", OPTIMIZED, here / "cost.c", *FLIPS, *PICTURES)
 
     def count(flips: int) -> int:
         callgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
         done = subprocess.run(
-            [*callgrind, str(program), str(flips)],
+            [*callgrind, str(program), str(flips), str(connectors)],
             check=True,
             capture_output=True,
             text=True,
