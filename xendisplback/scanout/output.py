@@ -85,6 +85,10 @@ class Output:
 
     # Holding
 
+    @property
+    def held(self) -> bool:
+        return self._holder is not None
+
     def claim(self, holder: FlipTarget, holder_name: str) -> None:
         """Flip events are for ``holder`` now. Raises RequestError EBUSY while another one holds the output."""
         if self._holder is None:

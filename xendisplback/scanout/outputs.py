@@ -65,7 +65,9 @@ class Outputs:
         for reader in readers:
             reader.close()
         for output in self._outputs.values():
-            output.flips.close()
+            # A frontend that could not be closed in time still has it; the process ends.
+            if not output.held:
+                output.flips.close()
         for card in cards:
             card.close()
 
