@@ -7,6 +7,7 @@
  *   flip_output.c    what is on its way to one CRTC, and who may touch it
  *   flip_card.c      one thread for each card: flip events, which end in the guest's event page
  *   flip_trace.c     when a flip came to each of these
+ *   flip_thread.c    starting those threads, and waking each other
  *
  * Python makes and frees the structs, and decides everything else. Addresses of shared pages and of functions come
  * as integers, so that Python calls need no casts.
@@ -89,6 +90,9 @@ void xdb_trace_start(struct xdb_trace *trace, struct xdb_flip_times *ring, uint3
 uint64_t xdb_trace_stop(struct xdb_trace *trace);
 
 /* Outputs (flip_output.c) */
+
+/* A commit whose flip event does not come within this time will not come: 20 Hz modes take 50 ms. */
+enum { XDB_STUCK_MS = 1000 };
 
 /* How one framebuffer of a guest gets on a lit output. Stays as it is while an output has it. */
 struct xdb_path {
@@ -255,5 +259,8 @@ void xdb_trace_end(struct xdb_trace *trace, uint64_t vblank);
 
 /* A thread without signals, but for the faults that it causes itself. 0 or an errno. */
 int xdb_start_thread(pthread_t *thread, void *(*work)(void *), void *argument);
+
+/* Make an eventfd readable. */
+void xdb_raise(int event_fd);
 
 #endif

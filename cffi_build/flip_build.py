@@ -50,6 +50,7 @@ struct xdb_output;
 struct xdb_channel;
 struct xdb_card;
 
+#define XDB_STUCK_MS ...
 struct xdb_path {
     uint64_t fb_cookie;
     const struct xdb_job *jobs[2];
@@ -127,6 +128,7 @@ ffibuilder.set_source(
         "cffi_build/flip_output.c",
         "cffi_build/flip_card.c",
         "cffi_build/flip_trace.c",
+        "cffi_build/flip_thread.c",
     ],
     include_dirs=["cffi_build"],
     depends=[str(header) for header in sorted(Path("cffi_build").glob("*.h"))],

@@ -79,12 +79,11 @@ static void dispatch(struct xdb_card *card, const char *data, size_t size)
 static void *serve(void *argument)
 {
 	struct xdb_card *card = argument;
-	const uint64_t one = 1;
 	char data[READ_SIZE];
 
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 	for (;;) {
-		ssize_t size, ignored;
+		ssize_t size;
 
 		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
 		size = read(card->fd, data, sizeof(data));
@@ -94,8 +93,7 @@ static void *serve(void *argument)
 		} else if (size == 0 || errno != EINTR) {
 			__atomic_store_n(&card->failure, size == 0 ? ENODEV : errno,
 					 __ATOMIC_RELEASE);
-			ignored = write(card->failed_fd, &one, sizeof(one));
-			(void)ignored;
+			xdb_raise(card->failed_fd);
 			return NULL;
 		}
 	}

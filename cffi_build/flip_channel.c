@@ -11,13 +11,12 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { STUCK_MS = 1000, OPERATION_PG_FLIP = 0x15 };
+enum { OPERATION_PG_FLIP = 0x15 };
 
 /* struct xendispl_req and xendispl_resp (xen/io/displif.h), as far as a flip goes. */
 struct request {
@@ -57,15 +56,6 @@ struct xdb_channel {
 	uint64_t in_flight;	/* the commit that was on its way when the wait began, */
 	int waited_ms;		/* and how long it has been */
 };
-
-static void announce(const struct xdb_channel *channel)
-{
-	const uint64_t one = 1;
-	/* It can only fail when 2^64 - 1 announcements wait unread. */
-	ssize_t ignored = write(channel->attention_fd, &one, sizeof(one));
-
-	(void)ignored;
-}
 
 static void notify(const struct xdb_channel *channel, uint32_t port)
 {
@@ -131,7 +121,7 @@ static int look_at_output(struct xdb_channel *channel, int milliseconds)
 	xdb_output_patience(channel->output, &in_flight);
 	if (in_flight && in_flight == channel->in_flight) {
 		channel->waited_ms += milliseconds;
-		return channel->waited_ms >= STUCK_MS ? XDB_STUCK : XDB_NOTHING;
+		return channel->waited_ms >= XDB_STUCK_MS ? XDB_STUCK : XDB_NOTHING;
 	}
 	error = xdb_output_refresh(channel->output);
 	if (error) {
@@ -194,7 +184,7 @@ static int wait_for_doorbell(struct xdb_channel *channel)
 static void hand_over(struct xdb_channel *channel, int handed)
 {
 	__atomic_store_n(&channel->handed, handed, __ATOMIC_RELEASE);
-	announce(channel);
+	xdb_raise(channel->attention_fd);
 	while (__atomic_load_n(&channel->handed, __ATOMIC_ACQUIRE) != XDB_NOTHING &&
 	       !__atomic_load_n(&channel->stop, __ATOMIC_ACQUIRE))
 		take_word(channel);
@@ -233,7 +223,7 @@ int xdb_channel_send_event(struct xdb_channel *channel, uint64_t fb_cookie)
 	if (sent > 0)
 		notify(channel, channel->doorbell.event_port);
 	else
-		announce(channel);
+		xdb_raise(channel->attention_fd);
 	return sent;
 }
 
@@ -283,23 +273,6 @@ struct xdb_channel *xdb_channel_new(uintptr_t request_page, uintptr_t event_page
 	return channel;
 }
 
-int xdb_start_thread(pthread_t *thread, void *(*work)(void *), void *argument)
-{
-	sigset_t all, old;
-	int error;
-
-	/* The process's signals are the main thread's; faults stay with the thread that caused them. */
-	sigfillset(&all);
-	sigdelset(&all, SIGBUS);
-	sigdelset(&all, SIGSEGV);
-	sigdelset(&all, SIGFPE);
-	sigdelset(&all, SIGILL);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	error = pthread_create(thread, NULL, work, argument);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return error;
-}
-
 int xdb_channel_start(struct xdb_channel *channel)
 {
 	int error = xdb_start_thread(&channel->thread, serve, channel);
@@ -308,20 +281,12 @@ int xdb_channel_start(struct xdb_channel *channel)
 	return -error;
 }
 
-static void wake(struct xdb_channel *channel)
-{
-	const uint64_t one = 1;
-	ssize_t ignored = write(channel->control_fd, &one, sizeof(one));
-
-	(void)ignored;
-}
-
 void xdb_channel_stop(struct xdb_channel *channel)
 {
 	if (!channel->started)
 		return;
 	__atomic_store_n(&channel->stop, true, __ATOMIC_RELEASE);
-	wake(channel);
+	xdb_raise(channel->control_fd);
 	pthread_join(channel->thread, NULL);
 	channel->started = false;
 }
@@ -360,7 +325,7 @@ void xdb_channel_resume(struct xdb_channel *channel)
 {
 	channel->taken = false;
 	__atomic_store_n(&channel->handed, XDB_NOTHING, __ATOMIC_RELEASE);
-	wake(channel);
+	xdb_raise(channel->control_fd);
 }
 
 void xdb_channel_indices(struct xdb_channel *channel, struct xdb_request_ring *requests,

@@ -11,9 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A commit whose flip event does not come within this time will not come: 20 Hz modes take 50 ms. */
-enum { STUCK_MS = 1000 };
-
 struct xdb_output {
 	pthread_mutex_t lock;
 	pthread_cond_t idle;
@@ -117,7 +114,7 @@ static void wait_for_refresh(struct xdb_output *output)
 
 	if (output->doing != REFRESH || output->paused)
 		return;
-	deadline = after(STUCK_MS);
+	deadline = after(XDB_STUCK_MS);
 	while (output->doing == REFRESH && !output->paused)
 		if (pthread_cond_timedwait(&output->idle, &output->lock, &deadline) != 0)
 			return;
@@ -237,7 +234,7 @@ int xdb_output_patience(struct xdb_output *output, uint64_t *in_flight)
 	if (output->refresh_ms && output->path && output->path->refresh)
 		milliseconds = output->refresh_ms;
 	else if (output->in_flight)
-		milliseconds = STUCK_MS;
+		milliseconds = XDB_STUCK_MS;
 	pthread_mutex_unlock(&output->lock);
 	return milliseconds;
 }

@@ -7,8 +7,12 @@ guest. ``HostError``: Xen, the kernel or the configuration said no; the message 
 
 from __future__ import annotations
 
+import errno
 import os
-from typing import cast
+from typing import Final, cast
+
+GONE: Final = frozenset({errno.ENODEV, errno.ENXIO, errno.EIO})
+"""What the calls on a device say that was unplugged, or whose driver was unbound."""
 
 
 class FrontendError(Exception):

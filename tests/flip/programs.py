@@ -9,7 +9,9 @@ from pathlib import Path
 
 from tests.copy.programs import OPTIMIZED, PICTURES, SOURCES, build
 
-FLIPS = [SOURCES / f"flip_{name}.c" for name in ("ring", "channel", "output", "card", "trace")]
+FLIPS = [
+    SOURCES / f"flip_{name}.c" for name in ("ring", "channel", "output", "card", "trace", "thread")
+]
 
 
 def instructions_per_flip(folder: Path, connectors: int = 1, flips: int = 1920) -> float:

@@ -127,6 +127,12 @@ async def freed(host: SimHost, domain: Domain) -> None:
             await trio.sleep(0.01)
 
 
+async def all_freed(host: SimHost, domain: Domain) -> None:
+    """:func:`freed`, and no memory of the card stays exported."""
+    await freed(host, domain)
+    assert len(host.memory.dmabufs) == 0
+
+
 def held(host: SimHost, domain: Domain) -> int:
     """How many descriptors systemd holds for the domain."""
     return len(host.fds.held.get(f"be-alloc-{domain.domid}", ()))
@@ -488,8 +494,7 @@ async def test_a_destroyed_guests_memory_is_freed_when_it_is_gone() -> None:
         await show(m.host, domain.guest)
         await m.host.toolstack.destroy(domain)
         assert screen(m.host) is None
-        await freed(m.host, domain)
-        assert len(m.host.memory.dmabufs) == 0
+        await all_freed(m.host, domain)
         assert intact(m.host)
 
 
@@ -508,8 +513,7 @@ async def test_a_closed_backend_frees_nothing_while_the_guest_may_map_it() -> No
         assert held(m.host, domain) == 1
         assert intact(m.host)
         domain.die()
-        await freed(m.host, domain)
-        assert len(m.host.memory.dmabufs) == 0
+        await all_freed(m.host, domain)
         assert intact(m.host)
 
 
@@ -525,8 +529,7 @@ async def test_a_guest_that_dies_in_the_middle_of_flips(pitch_align: int) -> Non
         domain.die()
         await m.released(domain.domid)
         assert screen(m.host) is None
-        await freed(m.host, domain)
-        assert len(m.host.memory.dmabufs) == 0
+        await all_freed(m.host, domain)
         assert intact(m.host)
 
 
@@ -603,8 +606,7 @@ async def test_a_domain_that_goes_while_memory_is_granted_to_it(
         await m.released(domain.domid)
         # The end of any domain is when what came too late is looked for.
         (await m.domain(name="other")).die()
-        await freed(m.host, domain)
-        assert len(m.host.memory.dmabufs) == 0
+        await all_freed(m.host, domain)
         assert "fault" not in caplog.text
         following = await m.domain(be_alloc=True)
         for _ in range(2):
@@ -626,8 +628,7 @@ async def test_one_descriptor_is_held_for_a_domain_with_two_devices(
         assert granted(m, domain) == 2 * PAGES
         assert held(m.host, domain) == 1
         domain.die()
-        await freed(m.host, domain)
-        assert len(m.host.memory.dmabufs) == 0
+        await all_freed(m.host, domain)
 
 
 async def test_a_card_that_vanishes_frees_nothing_before_the_guest_is_gone() -> None:

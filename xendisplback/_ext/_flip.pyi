@@ -94,6 +94,7 @@ class Lib:
     XDB_XRGB4444: int
     XDB_XRGB1555: int
     XDB_YUYV: int
+    XDB_STUCK_MS: int
     XDB_NOTHING: int
     XDB_REQUEST: int
     XDB_BUSY: int

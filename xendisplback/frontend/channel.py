@@ -27,8 +27,7 @@ from xendisplback.protocol.displif import (
 )
 from xendisplback.protocol.errors import ProtocolViolation, RequestError
 from xendisplback.protocol.ring import EVENT_SLOTS, RING_SLOTS, U32
-from xendisplback.protocol.status import Status
-from xendisplback.scanout.dark import DarkScreen
+from xendisplback.scanout.dark import DarkScreen, too_early
 from xendisplback.scanout.frame import Crop
 from xendisplback.scanout.ladder import COMMIT
 from xendisplback.scanout.output import Output
@@ -119,16 +118,17 @@ class Channel:
         if why == lib.XDB_REQUEST:
             self._on_request(slot)
         elif why == lib.XDB_BUSY:
-            too_early = "PG_FLIP before the previous flip was shown"
-            self._refuse(slot, RequestError(Status.EBUSY, too_early))
+            self._refuse(slot, too_early())
         elif why == lib.XDB_REFUSED:
             request = parse_request(slot, self.version)
             assert isinstance(request, PgFlip)
             self._refused(self, request, self._commit_refused())
         elif why == lib.XDB_NOT_REFRESHED:
-            self._fail_output(self._commit_refused())
+            self._lit().fail(self._commit_refused())
+            self.resume()
         elif why == lib.XDB_STUCK:
-            self._fail_output(HostError("no flip event within 1 s"))
+            self._lit().fail_stuck()
+            self.resume()
         elif why == lib.XDB_VIOLATION:
             raise ProtocolViolation(self._describe_requests())
         elif why == lib.XDB_BROKEN:
@@ -155,13 +155,13 @@ class Channel:
         self.answer(encode_response(request_id, operation, -error.status))
         self.resume()
 
+    def _lit(self) -> Output:
+        """The output that the thread showed something on."""
+        assert self.output is not None
+        return self.output
+
     def _commit_refused(self) -> HostError:
         return HostError("commit refused", call=COMMIT, errno=self._error[0])
-
-    def _fail_output(self, error: HostError) -> None:
-        if self.output is not None:
-            self.output.fail(error)
-        self.resume()
 
     # Rings
 

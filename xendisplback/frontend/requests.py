@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, ExitStack
 
 import trio
 
-from xendisplback.errors import HostError
+from xendisplback.errors import GONE, HostError
 from xendisplback.frontend.backend import Backend
 from xendisplback.frontend.buffers import BufferTable
 from xendisplback.frontend.channel import Channel
@@ -40,8 +40,8 @@ from xendisplback.scanout.output import REQUEST_SECONDS, Output
 from xendisplback.xen.gnttab import DomainGrants
 from xendisplback.xen.shared_memory import read_memory, write_memory
 
-CARD_GONE = (errno.ENODEV, errno.ENXIO, errno.EIO, errno.EFAULT)
-"""What calls say of a card that was unplugged; EFAULT: its memory vanished under a copy."""
+CARD_GONE = GONE | {errno.EFAULT}
+"""EFAULT: its memory vanished under a copy."""
 
 
 class RequestHandler:

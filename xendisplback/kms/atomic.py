@@ -10,9 +10,9 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 
-from xendisplback.errors import HostError
+from xendisplback.errors import GONE, HostError
 from xendisplback.host import Crtc, KmsObject
-from xendisplback.kms.device import GONE, Device
+from xendisplback.kms.device import Device
 from xendisplback.kms.properties import PropertyTables
 
 Layout = Mapping[int, Mapping[int, int]]

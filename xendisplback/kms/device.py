@@ -14,16 +14,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from xendisplback._ext import load_drm
-from xendisplback.errors import HostError
+from xendisplback.errors import GONE, HostError
 from xendisplback.kms.master import master_holder
 
 if TYPE_CHECKING:
     from xendisplback._ext._drm import FFI, Lib
 
 T = TypeVar("T")
-
-GONE = frozenset({errno.ENODEV, errno.ENXIO, errno.EIO})
-"""What the calls on a device say that was unplugged, or whose driver was unbound."""
 
 _PERMISSION_HINT = (
     "run as root or in group video; in a systemd unit SupplementaryGroups=video"

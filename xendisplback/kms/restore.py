@@ -18,10 +18,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from xendisplback.errors import HostError
+from xendisplback.errors import GONE, HostError
 from xendisplback.kms.atomic import AtomicReq
 from xendisplback.kms.blob import Blob, read_blob
-from xendisplback.kms.device import GONE, Device
+from xendisplback.kms.device import Device
 from xendisplback.kms.properties import PropertyTables
 
 logger = logging.getLogger(__name__)

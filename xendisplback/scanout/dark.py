@@ -15,6 +15,11 @@ from xendisplback.protocol.status import Status
 PERIOD: Final = 1 / 60
 
 
+def too_early() -> RequestError:
+    """What a second flip gets while one is on its way, on a lit screen too."""
+    return RequestError(Status.EBUSY, "PG_FLIP before the previous flip was shown")
+
+
 class DarkScreen:
     """A screen that is off. Its timer's tasks run in ``nursery``, and only while a flip is on its way."""
 
@@ -25,7 +30,7 @@ class DarkScreen:
     def flip(self, shown: Callable[[], None]) -> None:
         """Call ``shown`` at the next tick. Raises RequestError EBUSY while one is on its way."""
         if self._idle is not None:
-            raise RequestError(Status.EBUSY, "PG_FLIP before the previous flip was shown")
+            raise too_early()
         self._idle = trio.Event()
         self._nursery.start_soon(self._tick, self._idle, shown)
 

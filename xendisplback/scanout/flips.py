@@ -69,6 +69,8 @@ class OutputFlips:
         self._lib = c.lib
         self._null = c.ffi.NULL
         self.handle = self._lib.xdb_output_new(round(1000 / refresh_rate) if refresh_rate else 0)
+        self.stuck_seconds = self._lib.XDB_STUCK_MS / 1000
+        """How long a flip event may take."""
         if not self.handle:
             raise HostError("an output", call="calloc", errno=errno.ENOMEM)
 

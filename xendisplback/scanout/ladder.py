@@ -23,19 +23,17 @@ from errno import (
     EACCES,
     EBUSY,
     EINVAL,
-    EIO,
     ENODEV,
     ENOMEM,
     ENOSYS,
     ENOTTY,
-    ENXIO,
     EOPNOTSUPP,
     ETIMEDOUT,
     errorcode,
 )
 from typing import Final, Literal, TypeVar
 
-from xendisplback.errors import HostError
+from xendisplback.errors import GONE, HostError
 from xendisplback.host import ExportKind
 
 ZeroCopy = Literal["auto", "never", "require"]
@@ -171,7 +169,7 @@ _RULES: Final = (
 )  # fmt: skip
 """The first that fits; an error without one ends the climb."""
 
-_GONE: Final = (ENODEV, EIO, ENXIO, EACCES)
+_NOT_OURS: Final = GONE | {EACCES}
 """What a commit says on a card that is unplugged, or that is not ours any more."""
 
 
@@ -252,7 +250,7 @@ class Ladder:
 
     def rule(self, error: HostError) -> _Rule:
         """Raises ``error`` where it says nothing about a way."""
-        if error.errno == ETIMEDOUT or (error.call == COMMIT and error.errno in _GONE):
+        if error.errno == ETIMEDOUT or (error.call == COMMIT and error.errno in _NOT_OURS):
             raise error
         for rule in _RULES:
             if (

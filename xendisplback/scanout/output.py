@@ -38,8 +38,6 @@ logger = logging.getLogger(__name__)
 
 REQUEST_SECONDS = 2.5
 """For all that a request needs of a guest's memory. Linux gives it 3 s, then frees the grants."""
-STUCK_SECONDS = 1.0
-"""A commit whose flip event does not come within this time will not come: 20 Hz modes take 0.05 s."""
 
 
 class Output:
@@ -181,11 +179,11 @@ class Output:
                 if not self._closed.is_set():
                     await self._closed.wait()
                 elif self.flips.wait(0) or await trio.to_thread.run_sync(
-                    self.flips.wait, STUCK_SECONDS
+                    self.flips.wait, self.flips.stuck_seconds
                 ):
                     break
                 else:
-                    self.fail(HostError(f"no flip event within {STUCK_SECONDS:g} s"))
+                    self.fail_stuck()
             yield
         finally:
             self.flips.resume()
@@ -259,6 +257,10 @@ class Output:
                     logger.warning("%s: could not be switched off: %s", self.name, error)
                 finally:
                     self._closed.set()
+
+    def fail_stuck(self) -> None:
+        """The card did not say that a flip is on screen."""
+        self.fail(HostError(f"no flip event within {self.flips.stuck_seconds:g} s"))
 
     def fail(self, error: Exception) -> None:
         """The card refused a commit or is gone: go dark, let the guest run on, say so once."""

@@ -9,7 +9,10 @@ from __future__ import annotations
 import ctypes
 import itertools
 import threading
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from _ctypes import CFuncPtr
 
 T = TypeVar("T")
 
@@ -40,8 +43,8 @@ def find(number: int, kind: type[T]) -> T | None:
     return found if isinstance(found, kind) else None
 
 
-def address(callback: object) -> int:
+def address(callback: CFuncPtr) -> int:
     """Of a ctypes callback."""
-    function = ctypes.cast(callback, ctypes.c_void_p).value  # type: ignore[arg-type]
+    function = ctypes.cast(callback, ctypes.c_void_p).value
     assert function is not None
     return function
