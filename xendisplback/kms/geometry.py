@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where in its memory a framebuffer's pixels are."""
+"""Where pixels are: in a framebuffer's memory, and on a screen."""
 
 from __future__ import annotations
 
@@ -15,3 +15,21 @@ class Geometry:
     pitch: int
     offset: int
     format: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rect:
+    """A part of a screen, in its mode's pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def covers(self, other: Rect) -> bool:
+        return (
+            self.x <= other.x
+            and self.y <= other.y
+            and other.x + other.width <= self.x + self.width
+            and other.y + other.height <= self.y + self.height
+        )
