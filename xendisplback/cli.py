@@ -5,27 +5,79 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 from xendisplback import __version__
 from xendisplback.errors import HostError
+from xendisplback.operator import SOCKET
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
+    run: Callable[[argparse.Namespace], int] = arguments.run
     try:
-        if arguments.command == "demo":
-            from xendisplback.sim.demo import run_demo
-
-            return run_demo(arguments.seconds, arguments.output)
-        from xendisplback.daemon.main import run
-        from xendisplback.native import NativeHost
-
-        return run(arguments.config, NativeHost())
+        return run(arguments)
     except HostError as error:
         print(f"xendisplback: {error}", file=sys.stderr)
         return 1
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from xendisplback.daemon.main import run
+    from xendisplback.native import NativeHost
+
+    return run(arguments.config, NativeHost())
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from xendisplback.sim.demo import run_demo
+
+    return run_demo(arguments.seconds, arguments.output)
+
+
+def _route(arguments: argparse.Namespace) -> int:
+    from xendisplback.operator.commands import run_route
+
+    return run_route(arguments.socket, arguments.routes)
+
+
+def _layout(arguments: argparse.Namespace) -> int:
+    from xendisplback.operator.commands import run_layout
+
+    return run_layout(arguments.socket, arguments.json)
+
+
+def _lease(arguments: argparse.Namespace) -> int:
+    from xendisplback.operator.commands import run_lease
+
+    return run_lease(arguments.socket, arguments.fd, arguments.name)
+
+
+class _Routes(argparse.Action):
+    """``linux1=HDMI-A-1/camera,HDMI-A-2 linux2=none``: guests to places; the daemon judges the names."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        routes: dict[str, str | list[str]] = {}
+        for text in cast("list[str]", values):
+            # The last "=": a domain's name may have one, a place's has not.
+            guest, _, places = text.rpartition("=")
+            if not guest or not places:
+                raise argparse.ArgumentError(self, f"{text!r} is no route")
+            if guest in routes:
+                raise argparse.ArgumentError(self, f"guest {guest!r} is named twice")
+            if places != "default":
+                routes[guest] = [] if places == "none" else places.split(",")
+            else:
+                routes[guest] = places
+        setattr(namespace, self.dest, routes)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -35,15 +87,46 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"xendisplback {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="serve the guests of this host (needs Xen)")
+    run.set_defaults(run=_run)
     run.add_argument(
         "--config",
         type=Path,
         metavar="FILE",
         help="TOML file; default: /etc/xendisplback/xendisplback.toml if it exists",
     )
-    demo = commands.add_parser(
-        "demo", help="run the daemon on a simulated Xen host with two guests on two screens"
+    route = commands.add_parser("route", help="show guests elsewhere, all in one step")
+    route.set_defaults(run=_route)
+    route.add_argument(
+        "routes",
+        nargs="+",
+        action=_Routes,
+        metavar="GUEST=PLACES",
+        help="GUEST: DOMAIN, DOMAIN/DEVICE or DOMAIN/DEVICE/CONNECTOR; PLACES: OUTPUT or OUTPUT/LAYER, several"
+        ' with commas (mirrored), "none", or "default" (what its unique-id names)',
     )
+    layout = commands.add_parser("layout", help="print what is shown where, as a configuration")
+    layout.set_defaults(run=_layout)
+    layout.add_argument("--json", action="store_true", help="for programs")
+    lease = commands.add_parser("lease", help="give the daemon a DRM lease to use as a card")
+    lease.set_defaults(run=_lease)
+    lease.add_argument(
+        "--fd", type=int, required=True, metavar="N", help="the lease, open in this process"
+    )
+    lease.add_argument("name", metavar="NAME", help="what the card is to be called")
+    for client in (route, layout, lease):
+        client.add_argument(
+            "--socket", default=SOCKET, metavar="PATH", help=f"the daemon's; default: {SOCKET}"
+        )
+    _add_demo(
+        commands.add_parser(
+            "demo", help="run the daemon on a simulated Xen host with two guests on two screens"
+        )
+    )
+    return parser
+
+
+def _add_demo(demo: argparse.ArgumentParser) -> None:
+    demo.set_defaults(run=_demo)
     demo.add_argument("--seconds", type=float, default=5.0, metavar="N", help="default: 5")
     demo.add_argument(
         "--output",
@@ -52,4 +135,3 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where the PNG of each screen goes; default: demo-out",
     )
-    return parser
