@@ -20,7 +20,7 @@ class Controller:
         self._dom0 = dom0
 
     def counter(self, name: str) -> int:
-        """``commits``, ``imports``, ``copied`` bytes, ``faults``."""
+        """``commits``, ``modesets``, ``imports``, ``copied`` bytes, ``faults``."""
         return int(self._dom0.get(f"/sys/module/rig_display/parameters/{name}"))
 
 

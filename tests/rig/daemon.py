@@ -73,6 +73,33 @@ class Daemon:
             time.sleep(0.5)
         raise RigError(f"not in the daemon's log within {seconds:g} s: {text!r}")
 
+    def route(self, *routes: str) -> None:
+        """``xendisplback route``. Raises: RigError: it was refused."""
+        self._dom0.run("xendisplback", "route", *routes)
+
+    def refused_route(self, *routes: str) -> str:
+        """Why not. Raises: RigError: it was done."""
+        ran = self._dom0.run("xendisplback", "route", *routes, check=False)
+        if ran.rc == 0:
+            raise RigError(f"a route was accepted: {' '.join(routes)}")
+        return ran.err.strip()
+
+    def layout(self) -> str:
+        """What ``xendisplback layout`` prints."""
+        return self._dom0.run("xendisplback", "layout").out
+
+    def wait_until_closed(self, card: str, seconds: float = 5.0) -> None:
+        """Until it holds no file of the card (``card1``), not even by a mapping.
+
+        Raises: RigError: it still does. The kernel gives its numbers to another card only then.
+        """
+        deadline = time.monotonic() + seconds
+        script = f"cd /proc/{self.pid()}; ls -l fd | grep dri/{card}; grep dri/{card} maps"
+        while held := self._dom0.shell(script, check=False):
+            if time.monotonic() > deadline:
+                raise RigError(f"files of {card} are still held: {held}")
+            time.sleep(0.2)
+
     def resident_kib(self) -> int:
         status = self._dom0.get(f"/proc/{self.pid()}/status").decode()
         (line,) = [line for line in status.splitlines() if line.startswith("VmRSS:")]

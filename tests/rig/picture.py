@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import re
+import struct
+import zlib
 from dataclasses import dataclass
 
 # Bits of red, green and blue in the formats that guest/draw.c knows.
@@ -57,6 +59,59 @@ def pattern(width: int, height: int, number: int, fourcc: str = "XR24") -> Pictu
         row[2::3] = bytes([blue[((x >> 2) ^ mask) & 255] for x in range(width)])
         rows.append(bytes(row))
     return Picture(width, height, b"".join(rows))
+
+
+def plain(width: int, height: int, colour: str = "#000000") -> Picture:
+    return Picture(width, height, bytes.fromhex(colour[1:]) * (width * height))
+
+
+def placed(picture: Picture, below: Picture, x: int, y: int) -> Picture:
+    """``picture`` on top of ``below``; what lies outside is cut off."""
+    rows = bytearray(below.rgb)
+    width = min(picture.width, below.width - x)
+    for row in range(min(picture.height, below.height - y)):
+        at, source = 3 * ((y + row) * below.width + x), 3 * row * picture.width
+        rows[at : at + 3 * width] = picture.rgb[source : source + 3 * width]
+    return Picture(below.width, below.height, bytes(rows))
+
+
+def centered(picture: Picture, below: Picture) -> Picture:
+    """In the middle; an odd pixel is on the right and at the bottom."""
+    left, top = (below.width - picture.width) // 2, (below.height - picture.height) // 2
+    return placed(picture, below, left, top)
+
+
+def cut(picture: Picture, x: int, y: int, width: int, height: int) -> Picture:
+    starts = (3 * ((y + row) * picture.width + x) for row in range(height))
+    rgb = b"".join(picture.rgb[start : start + 3 * width] for start in starts)
+    return Picture(width, height, rgb)
+
+
+def scaled(picture: Picture, width: int, height: int) -> Picture:
+    """Each pixel is the one of ``picture`` below its middle (nearest neighbour)."""
+    columns = [(2 * x + 1) * picture.width // (2 * width) for x in range(width)]
+    rows: dict[int, bytes] = {}
+    rgb = bytearray()
+    for y in range(height):
+        source = (2 * y + 1) * picture.height // (2 * height)
+        if source not in rows:
+            at = 3 * source * picture.width
+            row = [picture.rgb[at + 3 * x : at + 3 * x + 3] for x in columns]
+            rows[source] = b"".join(row)
+        rgb += rows[source]
+    return Picture(width, height, bytes(rgb))
+
+
+def png(picture: Picture) -> bytes:
+    """As a file: 8 bits of red, green and blue, each row without a filter."""
+    row = 3 * picture.width
+    rows = b"".join(b"\0" + picture.rgb[at : at + row] for at in range(0, len(picture.rgb), row))
+    header = struct.pack(">IIBBBBB", picture.width, picture.height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
 
 
 def difference(seen: Picture, expected: Picture) -> str | None:

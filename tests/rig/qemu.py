@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from tests.rig.machines.kind import VIRTIO, Images, MachineKind
-from tests.rig.vnc import connect_monitor
+from tests.rig.vnc import set_monitor
 
 FIRST_SIZE = (1280, 800)
 START_SECONDS = 20.0
@@ -66,7 +66,7 @@ class Machine:
         self._qmp = Qmp(self._connect("qmp"))
         for number, screen in enumerate(self.kind.screens):
             if screen.plugged_by_vnc:
-                connect_monitor(self._connect(f"vnc{number}"), *FIRST_SIZE)
+                self.plug(number)
         return self
 
     def __exit__(
@@ -89,6 +89,14 @@ class Machine:
 
     def agent_socket(self) -> socket.socket:
         return self._connect("agent")
+
+    def plug(self, number: int, size: tuple[int, int] = FIRST_SIZE) -> None:
+        """The screen of that number, of those with ``plugged_by_vnc``, has a monitor that prefers ``size``."""
+        set_monitor(self._connect(f"vnc{number}"), *size)
+
+    def unplug(self, number: int) -> None:
+        """That screen has no monitor any more."""
+        set_monitor(self._connect(f"vnc{number}"), 0, 0)
 
     def screendump(self, number: int) -> bytes:
         """The screen's picture as a binary PPM."""

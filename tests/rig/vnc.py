@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The few RFB (VNC) messages that plug in a monitor.
+"""The few RFB (VNC) messages that plug in a monitor, and out.
 
 QEMU's virtio-gpu reports a head as connected once a display client has told it a size; without a client
-only the first head is. A VNC client does so with SetDesktopSize. It may leave afterwards.
+only the first head is. A VNC client does so with SetDesktopSize. It may leave afterwards. A size of 0x0
+makes the head disconnected. dom0's kernel sends a uevent for both, and its preferred mode is the size.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ SET_DESKTOP_SIZE = 251
 ENCODINGS = (0, -308)  # raw, extended desktop size
 
 
-def connect_monitor(connection: socket.socket, width: int, height: int) -> None:
-    """Handshake, SetDesktopSize with one screen, and an end that QEMU has surely read.
+def set_monitor(connection: socket.socket, width: int, height: int) -> None:
+    """Handshake, SetDesktopSize with one screen, and an end that QEMU has surely read. 0x0: no monitor.
 
     Raises:
         ConnectionError: the server speaks something else or wants a password.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from tests.rig.guests import Guest
+from tests.rig.machines.arm64 import ARM64
 from tests.rig.picture import pattern
 from tests.rig.rig import Rig
 from tests.rig.scenario import expect, scenario
@@ -33,7 +34,7 @@ def held_or_unknown_output(rig: Rig) -> str:
     return f"held: {held}, unknown: {unknown}"
 
 
-@scenario(300)
+@scenario(300, machines=(ARM64.name,))
 def resolution_of_nothing(rig: Rig) -> str:
     """xl takes "0x0" for a resolution; the daemon names it, the guest lives on without a display."""
     since = len(rig.daemon.log())

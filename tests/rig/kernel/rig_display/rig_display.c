@@ -83,9 +83,11 @@ module_param(head2, charp, 0444);
 MODULE_PARM_DESC(head2, "PCI address (0000:00:05.0) of a bochs-display without a driver, as second output");
 
 /* What happened since the module was loaded; see count(). */
-static ullong commits, imports, copied, faults;
+static ullong commits, modesets, imports, copied, faults;
 module_param(commits, ullong, 0444);
 MODULE_PARM_DESC(commits, "Commits to all outputs");
+module_param(modesets, ullong, 0444);
+MODULE_PARM_DESC(modesets, "How often outputs were switched on, also for another mode");
 module_param(imports, ullong, 0444);
 MODULE_PARM_DESC(imports, "Imported dma-bufs");
 module_param(copied, ullong, 0444);
@@ -428,6 +430,7 @@ static void rig_crtc_atomic_enable(struct drm_crtc *crtc, struct drm_atomic_comm
 {
 	struct rig_head *head = container_of(crtc, struct rig_head, crtc);
 
+	count(&modesets, 1);
 	drm_crtc_vblank_on(crtc);
 	if (head->copies)
 		drm_crtc_vblank_get(crtc); /* each frame is read, whether or not somebody waits for it */
