@@ -48,13 +48,15 @@ def ask(
             ) from error
         try:
             sent = socket.send_fds(sock, [line], [] if fd is None else [fd])
-            sock.sendall(line[sent:])
+            # A daemon that has answered and gone would make even a write of nothing fail.
+            if sent < len(line):
+                sock.sendall(line[sent:])
             reply = _read_line(sock)
         except TimeoutError as error:
             raise HostError(f"the daemon did not answer within {SECONDS:g} s", path=path) from error
         except OSError as error:
             raise HostError(
-                "the daemon ended the conversation", path=path, errno=error.errno
+                "the daemon ended the conversation", call="recv", path=path, errno=error.errno
             ) from error
     return _checked(reply, path)
 
