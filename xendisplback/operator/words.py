@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
-    from xendisplback.scanout.layout import Layout, OutputLayout
+    from xendisplback.scanout.layout import LayerLayout, Layout, OutputLayout
 
 Words = Mapping[str, object]
 """Names to what JSON can say; None: not configured."""
@@ -37,18 +37,6 @@ def layout_words(layout: Layout) -> dict[str, dict[str, object]]:
 
 
 def output_words(output: OutputLayout) -> dict[str, object]:
-    layers = [
-        {
-            "name": layer.name,
-            "zpos": layer.zpos,
-            "x": layer.area and layer.area.x,
-            "y": layer.area and layer.area.y,
-            "width": layer.area and layer.area.width,
-            "height": layer.area and layer.area.height,
-            "fit": layer.fit,
-        }
-        for layer in output.layers
-    ]
     return {
         "mode": output.mode and str(output.mode),
         "refresh": output.refresh,
@@ -57,7 +45,20 @@ def output_words(output: OutputLayout) -> dict[str, object]:
         "stalled-after": output.stalled_after,
         "edid": output.edid,
         "layers-configured": output.configured_layers,
-        "layer": layers,
+        "layer": [layer_words(layer) for layer in output.layers],
+    }
+
+
+def layer_words(layer: LayerLayout) -> dict[str, object]:
+    area = layer.area
+    return {
+        "name": layer.name,
+        "zpos": layer.zpos,
+        "x": area and area.x,
+        "y": area and area.y,
+        "width": area and area.width,
+        "height": area and area.height,
+        "fit": layer.fit,
     }
 
 
@@ -77,7 +78,8 @@ def _output_lines(name: str, output: Words) -> Iterator[str]:
     yield f"[output.{_key(name)}]"
     if "connected" in output:
         connected = "connected" if output["connected"] else "not connected"
-        yield _comment(connected, output.get("card"), output.get("showing") or "dark")
+        dark = f"dark: {output['dark']}" if output.get("dark") else "dark"
+        yield _comment(connected, output.get("card"), output.get("showing") or dark)
     yield from _key_lines(_OUTPUT_KEYS, output)
     for untyped in cast("list[object]", output.get("layer") or []):
         layer = _table(untyped)
@@ -100,7 +102,9 @@ def _guest_lines(guests: Words) -> Iterator[str]:
     for name, untyped in guests.items():
         guest = _table(untyped)
         places = cast("list[object]", guest.get("places") or ["none"])
-        yield _comment(f"guest {name} at {', '.join(map(str, places))}", guest.get("state"))
+        yield _comment(
+            f"guest {name} at {', '.join(map(str, places))}", guest.get("state"), guest.get("how")
+        )
 
 
 def _key_lines(keys: tuple[str, ...], table: Words) -> Iterator[str]:
