@@ -28,6 +28,8 @@ struct xdb_job {
     size_t units;
     uint32_t rows;
     int conversion;
+    uint32_t scaled_width;
+    uint32_t scaled_rows;
 };
 int xdb_run(const struct xdb_job *job, uint64_t *digest);
 int xdb_digest(const struct xdb_job *job, uint64_t *digest);

@@ -27,11 +27,18 @@ struct xdb_job {
 	size_t units;		/* per row */
 	uint32_t rows;
 	int conversion;		/* enum xdb_conversion */
+	/*
+	 * Not 0: the destination has this many pixels and rows, all sizes below 65536, and each of its pixels is the
+	 * source's nearest to it. Of XDB_COPY's sources only XRGB8888 then.
+	 */
+	uint32_t scaled_width;
+	uint32_t scaled_rows;
 };
 
 /*
- * Copy or convert. *digest, if there is one, becomes a digest of exactly the bytes that were copied, though
- * the guest may write them meanwhile. 0, or -EFAULT if the memory vanished (SIGBUS: a device was unplugged).
+ * Copy, convert or scale. *digest, if there is one, becomes a digest of exactly the bytes that were copied,
+ * though the guest may write them meanwhile. It is that of the picture wherever it goes, so it has also the rows
+ * that scaling leaves out. 0, or -EFAULT if the memory vanished (SIGBUS: a device was unplugged).
  */
 int xdb_run(const struct xdb_job *job, uint64_t *digest);
 

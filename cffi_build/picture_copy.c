@@ -51,21 +51,32 @@ static void copy_rows(const struct xdb_job *job, uint64_t *lanes)
 }
 
 /*
- * In portions through a buffer in the first cache, where they are digested: what is shown is what was digested,
- * while the guest draws on. They are whole blocks, so that the digest is that of the row. The last one is no
- * shorter than the others, because a block cannot reach back into them, nor a pixel of YUYV for its V.
+ * Rows that are converted or scaled go in portions through a buffer in the first cache, where they are digested:
+ * what is shown is what was digested, while the guest draws on. Portions are whole blocks, so that the digest is
+ * that of the row. The last one is no shorter than the others, because a block cannot reach back into them, nor
+ * a pixel of YUYV for its V.
  */
+enum { PORTION = 16 * XDB_BLOCK, LONGEST = 2 * PORTION };
+
+/* How many of the `left` units from `from` on are in `portion` now. */
+static size_t take_portion(uint64_t *lanes, void *restrict portion, const uint8_t *restrict from, size_t left,
+			   size_t unit)
+{
+	const struct xdb_way *way = xdb_digest_way->cached ? xdb_digest_way->cached : xdb_digest_way;
+	const size_t now = left < LONGEST ? left : PORTION;
+
+	xdb_copy_row(way, lanes, portion, from, now * unit);
+	return now;
+}
+
 static void convert_row(const struct xdb_job *job, uint64_t *lanes, xdb_row *row,
 			uint8_t *restrict d, const uint8_t *restrict s)
 {
-	enum { PORTION = 16 * XDB_BLOCK };
-	const struct xdb_way *way = xdb_digest_way->cached ? xdb_digest_way->cached : xdb_digest_way;
 	const size_t unit = xdb_unit_bytes(job->conversion);
-	uint8_t portion[2 * PORTION * 3] __attribute__((aligned(64)));
+	uint8_t portion[LONGEST * 3] __attribute__((aligned(64)));
 
 	for (size_t left = job->units, now; left; left -= now, s += now * unit, d += now * 4) {
-		now = left < 2 * PORTION ? left : PORTION;
-		xdb_copy_row(way, lanes, portion, s, now * unit);
+		now = take_portion(lanes, portion, s, left, unit);
 		row(d, portion, now);
 	}
 }
@@ -79,6 +90,79 @@ static void convert_rows(const struct xdb_job *job, uint64_t *lanes)
 			convert_row(job, lanes, row, destination_row(job, y), source_row(job, y));
 		else
 			row(destination_row(job, y), source_row(job, y), job->units);
+}
+
+/*
+ * Which of a source's columns or rows is nearest to the middle of each of a destination's: (2 i + 1) / 2 times
+ * source / destination, with 48 bits of fraction. Rounded up, and by so little that for sizes of 16 bits the whole
+ * part is exact.
+ */
+struct steps {
+	uint64_t first, each;
+};
+
+static struct steps steps(uint64_t source, uint64_t destination)
+{
+	return (struct steps){
+		((source << 47) + destination - 1) / destination,
+		((source << 48) + destination - 1) / destination,
+	};
+}
+
+static uint32_t nearest(struct steps steps, uint32_t i)
+{
+	return (uint32_t)((steps.first + i * steps.each) >> 48);
+}
+
+/* From column x on, those that are nearest to one of `pixels`, which start at column `start`; the next x. */
+static uint32_t pick(uint32_t *restrict d, const uint32_t *restrict pixels, struct steps across, uint32_t x,
+		     uint32_t width, size_t start, size_t count)
+{
+	uint64_t at = across.first + x * across.each;
+
+	for (; x < width && (at >> 48) - start < count; x++, at += across.each)
+		d[x] = pixels[(at >> 48) - start];
+	return x;
+}
+
+/* One of the source's into `count` of the destination's from `y` on. */
+static void scale_row(const struct xdb_job *job, uint64_t *lanes, const uint8_t *restrict s, uint32_t y,
+		      uint32_t count)
+{
+	xdb_row *row = xdb_conversion_row(job->conversion);
+	const size_t unit = row ? xdb_unit_bytes(job->conversion) : sizeof(uint32_t);
+	const size_t width = row ? job->units : job->units / unit;
+	const struct steps across = steps(width, job->scaled_width);
+	uint32_t raw[LONGEST] __attribute__((aligned(64)));
+	uint32_t converted[LONGEST] __attribute__((aligned(64)));
+	uint32_t x = 0, next = 0;
+
+	for (size_t start = 0, now; start < width; start += now, s += now * unit, x = next) {
+		now = take_portion(lanes, raw, s, width - start, unit);
+		if (row)
+			row(converted, raw, now);
+		for (uint32_t i = 0; i < count; i++)
+			next = pick((uint32_t *)destination_row(job, y + i), row ? converted : raw, across, x,
+				    job->scaled_width, start, now);
+	}
+}
+
+static void scale_rows(const struct xdb_job *job, uint64_t *lanes)
+{
+	const struct steps down = steps(job->rows, job->scaled_rows);
+	uint32_t next = 0;
+
+	for (uint32_t y = 0; y < job->rows; y++) {
+		const uint32_t first = next;
+
+		while (next < job->scaled_rows && nearest(down, next) == y)
+			next++;
+		if (next > first)
+			scale_row(job, lanes, source_row(job, y), first, next - first);
+		else if (lanes)
+			xdb_copy_row(xdb_digest_way, lanes, NULL, source_row(job, y),
+				     job->units * xdb_unit_bytes(job->conversion));
+	}
 }
 
 static void digest_rows(const struct xdb_job *job, uint64_t *lanes)
@@ -144,7 +228,9 @@ static int run(const struct xdb_job *job, work *work, uint64_t *digest)
 
 int xdb_run(const struct xdb_job *job, uint64_t *digest)
 {
-	return run(job, job->conversion == XDB_COPY ? copy_rows : convert_rows, digest);
+	work *work = job->scaled_rows ? scale_rows : job->conversion == XDB_COPY ? copy_rows : convert_rows;
+
+	return run(job, work, digest);
 }
 
 int xdb_digest(const struct xdb_job *job, uint64_t *digest)

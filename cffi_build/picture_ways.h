@@ -44,7 +44,7 @@ void xdb_copy_row(const struct xdb_way *way, uint64_t *lanes, uint8_t *restrict 
 /* `units` of one row from `from` to `to`, which do not overlap. Any alignment of `from`. */
 typedef void xdb_row(void *restrict to, const void *restrict from, size_t units);
 
-/* The row of a conversion, but not of XDB_COPY. */
+/* The row of a conversion; NULL of XDB_COPY. */
 xdb_row *xdb_conversion_row(int conversion);
 
 /* Bytes that a unit of a conversion's source takes. */

@@ -26,8 +26,9 @@ class Memory:
         self.address = ctypes.addressof(self.data)
 
 
-def job(source: Memory, target: int) -> CopyJob:
-    return CopyJob(source.address, 4096, target, 4096, 1024, 16, XR24, XR24)
+def job(source: Memory, target: int, *, scaled_height: int = 16) -> CopyJob:
+    layout = source.address, 4096, target, 4096, 1024, 16, XR24, XR24
+    return CopyJob(*layout, destination_height=scaled_height)
 
 
 def vanishing_memory() -> mmap.mmap:
@@ -40,12 +41,13 @@ def vanishing_memory() -> mmap.mmap:
     return memory
 
 
-def test_memory_that_vanished_ends_the_copy_not_the_process() -> None:
+@pytest.mark.parametrize("scaled_height", [16, 9])
+def test_memory_that_vanished_ends_the_copy_not_the_process(scaled_height: int) -> None:
     source, memory = Memory(65536), vanishing_memory()
     target = ctypes.addressof(ctypes.c_char.from_buffer(memory))
     for _ in range(3):
         with pytest.raises(HostError) as caught:
-            job(source, target).run()
+            job(source, target, scaled_height=scaled_height).run()
         assert caught.value.errno == errno.EFAULT
 
 

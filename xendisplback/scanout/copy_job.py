@@ -16,6 +16,8 @@ _TO_XRGB8888 = {
     "XR15": "XDB_XRGB1555",
     "YUYV": "XDB_YUYV",
 }
+_MOST_SCALED = 65535
+"""Pixels of a side that C's fixed point is exact for; modes have no more."""
 
 
 def can_convert(source_format: int, destination_format: int) -> bool:
@@ -39,10 +41,15 @@ class CopyJob:
         height: int,
         source_format: int,
         destination_format: int,
+        *,
+        destination_width: int | None = None,
+        destination_height: int | None = None,
     ) -> None:
         """Addresses of the first pixels, pitches in bytes, sizes in pixels, FourCCs.
 
-        Raises ValueError for formats that :func:`can_convert` refuses.
+        Where the destination's size is another one than the source's, each of its pixels is the nearest of the
+        source's. Raises ValueError for formats that :func:`can_convert` refuses, for scaling to another format
+        than XR24, and for scaling from or to a side of 0 or of more than 65535.
         """
         if not can_convert(source_format, destination_format):
             raise ValueError(f"no conversion from {source_format:#x} to {destination_format:#x}")
@@ -54,6 +61,13 @@ class CopyJob:
         job.destination, job.destination_pitch = destination, destination_pitch
         job.units = width * layout.bytes_per_pixel if same else width
         job.rows = height
+        scaled = (
+            width if destination_width is None else destination_width,
+            height if destination_height is None else destination_height,
+        )
+        if scaled != (width, height):
+            _check_scaling(destination_format, width, height, *scaled)
+            job.scaled_width, job.scaled_rows = scaled
         job.conversion = c.lib.XDB_COPY if same else getattr(c.lib, _TO_XRGB8888[layout.name])
 
     def run(self) -> None:
@@ -74,6 +88,13 @@ class CopyJob:
         digest = c.ffi.new("uint64_t *")
         _check(c.lib.xdb_digest(self.struct, digest))
         return digest[0]
+
+
+def _check_scaling(destination_format: int, *sides: int) -> None:
+    if destination_format != fourcc("XR24"):
+        raise ValueError(f"pictures are scaled to XR24 only, not to {destination_format:#x}")
+    if not all(0 < side <= _MOST_SCALED for side in sides):
+        raise ValueError(f"pictures of sides {sides} can't be scaled")
 
 
 def _check(result: int) -> None:
