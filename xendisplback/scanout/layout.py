@@ -16,7 +16,7 @@ from typing import Final, cast, get_args
 
 from xendisplback.errors import HostError
 from xendisplback.kms.geometry import Rect
-from xendisplback.scanout.fit import Fit, ModeWish
+from xendisplback.scanout.fit import DEFAULT_REFRESH, Fit, ModeWish
 from xendisplback.scanout.safe import Safe, parse_safe
 
 MAIN: Final = "main"
@@ -147,7 +147,7 @@ class OutputLayout:
     name: str
     mode: ModeWish | None = None
     """None: chosen for the guest by ``fit``; with configured layers the monitor's preferred one."""
-    refresh: float = 60.0
+    refresh: float = DEFAULT_REFRESH
     """Hz, where several modes have the size."""
     fit: Fit = "center"
     safe: Safe = field(default_factory=lambda: parse_safe("blank"))
