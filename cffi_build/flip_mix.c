@@ -4,18 +4,26 @@
  * flying (in the commit), then shown. The thread commits shortly before the vblank, so that all guests that keep the
  * pace get into each commit; at once if all who were on time lately are ready; and never later for one who was not.
  *
- * System calls of a commit: the first guest's wakes the thread (two, with its wait), a wait until the others are there
- * or the vblank is near (and one to end it if they are), the commit. With the last one ready: none but wake and commit.
+ * System calls of a commit, however many guests are in it: the last one's wakes the thread, the commit, the wait for the
+ * next. The thread sets its alarm beforehand, so that no guest need wake it only for that.
  */
+#define _GNU_SOURCE	/* sem_clockwait() */
 #include "flip_mix.h"
 
 #include <errno.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
 /* Periods after which a guest that did not flip is not waited for. */
 enum { ON_TIME = 3 };
+
+/* ns by which an alarm may be off: the vblanks' time stamps are. */
+enum { SLACK = 200000 };
+
+/* No alarm. */
+#define NEVER UINT64_MAX
 
 struct layer {
 	struct xdb_content ready, flying, shown;
@@ -26,7 +34,9 @@ struct layer {
 
 struct xdb_mix {
 	pthread_mutex_t lock;
-	pthread_cond_t work, idle;	/* for the thread; for Python */
+	/* For the thread. Not a condition, after which glibc unlocks a mutex by a system call. */
+	sem_t work;
+	pthread_cond_t idle;		/* for Python */
 	uintptr_t submit, composed[2];
 	struct xdb_pace pace;
 	int attention_fd;
@@ -37,7 +47,9 @@ struct xdb_mix {
 	bool in_flight;
 	bool toggles;		/* what is flying was composed */
 	unsigned side;		/* the buffer that is not on screen */
-	uint64_t due;		/* until when the thread waits for others; 0: it does not */
+	uint64_t due;		/* until when what is ready waits for others; 0: nothing does */
+	uint64_t foreseen;	/* `due` of what the guests are likely to do next */
+	uint64_t alarm;		/* when the thread wakes up by itself */
 	int error;
 	int telling;		/* atomic: threads that are about to tell scanouts, without the lock */
 	uint64_t serial;
@@ -56,13 +68,11 @@ static uint64_t clock_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static int wait_until(pthread_cond_t *condition, pthread_mutex_t *lock, uint64_t then)
+static struct timespec as_timespec(uint64_t ns)
 {
-	const struct timespec deadline = {
-		.tv_sec = (time_t)(then / 1000000000u), .tv_nsec = (long)(then % 1000000000u),
+	return (struct timespec){
+		.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u),
 	};
-
-	return pthread_cond_timedwait(condition, lock, &deadline);
 }
 
 static void count_up(uint64_t *counter, unsigned by)
@@ -85,23 +95,44 @@ static bool may_begin(const struct xdb_mix *mix)
 	return !mix->error && !mix->pauses && !mix->in_flight && any_ready(mix);
 }
 
-static bool is_awaited(const struct xdb_mix *mix, const struct layer *layer, uint64_t now)
+static bool is_on_time(const struct xdb_mix *mix, const struct layer *layer, uint64_t now)
 {
-	return !layer->ready.picture && layer->flipped && now < layer->flipped + ON_TIME * mix->pace.period;
+	return layer->flipped && now < layer->flipped + ON_TIME * mix->pace.period;
 }
 
 static bool awaits_others(const struct xdb_mix *mix, uint64_t now)
 {
 	for (unsigned i = 0; i < mix->count; i++)
-		if (is_awaited(mix, &mix->layers[i], now))
+		if (!mix->layers[i].ready.picture && is_on_time(mix, &mix->layers[i], now))
 			return true;
 	return false;
 }
 
-/* The thread is to do something that it does not know of. */
-static bool is_to_wake(const struct xdb_mix *mix)
+/* Whether what may begin has waited long enough at `now`; otherwise it is due later. */
+static bool is_due(struct xdb_mix *mix, uint64_t now)
 {
-	return may_begin(mix) && !mix->working && (!mix->due || !awaits_others(mix, clock_ns()));
+	if (!mix->due)
+		mix->due = xdb_pace_due(&mix->pace, now);
+	return now + SLACK >= mix->due || !awaits_others(mix, now);
+}
+
+/* The thread sleeps, and is to do something before its alarm. */
+static bool is_to_wake(struct xdb_mix *mix)
+{
+	return !mix->working && may_begin(mix) &&
+	       (is_due(mix, clock_ns()) || mix->alarm > mix->due + SLACK);
+}
+
+/* After a commit: where guests wait for each other the next one is likely to wait as long. */
+static uint64_t foresee(const struct xdb_mix *mix, uint64_t now)
+{
+	unsigned likely = 0;
+
+	for (unsigned i = 0; i < mix->count; i++)
+		likely += mix->layers[i].flying.picture || is_on_time(mix, &mix->layers[i], now);
+	if (likely < 2)
+		return 0;
+	return xdb_pace_due(&mix->pace, now) + (mix->in_flight ? mix->pace.period : 0);
 }
 
 /* The thread */
@@ -148,9 +179,11 @@ static void commit(struct xdb_mix *mix, uint64_t began)
 	const unsigned count = take(mix, contents, arguments);
 	const unsigned side = mix->side;
 	const bool toggles = mix->toggles;
+	uint64_t ended;
 	int result = 0;
 
 	mix->working = true;
+	mix->due = 0;
 	if (toggles) {
 		pthread_mutex_unlock(&mix->lock);
 		result = xdb_compose(contents, mix->drawn[side], mix->count, side);
@@ -170,8 +203,24 @@ static void commit(struct xdb_mix *mix, uint64_t began)
 	else
 		count_up(&mix->commits, 1);
 	mix->working = false;
-	xdb_pace_on_commit(&mix->pace, began, clock_ns());
+	ended = clock_ns();
+	xdb_pace_on_commit(&mix->pace, began, ended);
+	mix->foreseen = foresee(mix, ended);
 	pthread_cond_broadcast(&mix->idle);
+}
+
+/* With the lock, which it lets go of meanwhile: until the alarm, or somebody wakes it. */
+static void rest(struct xdb_mix *mix)
+{
+	const uint64_t alarm = mix->alarm;
+	const struct timespec deadline = as_timespec(alarm);
+
+	pthread_mutex_unlock(&mix->lock);
+	if (alarm == NEVER)
+		sem_wait(&mix->work);
+	else
+		sem_clockwait(&mix->work, CLOCK_MONOTONIC, &deadline);
+	pthread_mutex_lock(&mix->lock);
 }
 
 static void *serve(void *argument)
@@ -184,17 +233,14 @@ static void *serve(void *argument)
 
 		if (!may_begin(mix)) {
 			mix->due = 0;
-			pthread_cond_wait(&mix->work, &mix->lock);
+			mix->alarm = now < mix->foreseen ? mix->foreseen : NEVER;
+		} else if (is_due(mix, now)) {
+			commit(mix, now);
 			continue;
+		} else {
+			mix->alarm = mix->due;
 		}
-		if (!mix->due)
-			mix->due = xdb_pace_due(&mix->pace, now);
-		if (now < mix->due && awaits_others(mix, now)) {
-			wait_until(&mix->work, &mix->lock, mix->due);
-			continue;
-		}
-		mix->due = 0;
-		commit(mix, now);
+		rest(mix);
 	}
 	pthread_mutex_unlock(&mix->lock);
 	return NULL;
@@ -218,9 +264,8 @@ int xdb_mix_submit(void *const *pictures, unsigned count)
 			mix->layers[picture->layer].ready = (struct xdb_content){ picture, ++mix->serial };
 		wake = is_to_wake(mix);
 		pthread_mutex_unlock(&mix->lock);
-		/* Without the lock, which the thread wants first. */
 		if (wake)
-			pthread_cond_signal(&mix->work);
+			sem_post(&mix->work);
 	}
 	return error;
 }
@@ -260,7 +305,7 @@ void xdb_mix_on_flip_event(struct xdb_mix *mix, uint64_t vblank)
 	pthread_cond_broadcast(&mix->idle);
 	pthread_mutex_unlock(&mix->lock);
 	if (wake)
-		pthread_cond_signal(&mix->work);
+		sem_post(&mix->work);
 	for (unsigned i = 0; i < count; i++)
 		xdb_scanout_on_flip_event(told[i].scanout, told[i].part, vblank);
 	__atomic_fetch_sub(&mix->telling, 1, __ATOMIC_RELEASE);
@@ -290,7 +335,7 @@ struct xdb_mix *xdb_mix_new(uintptr_t submit, uintptr_t composed_0, uintptr_t co
 	pthread_mutex_init(&mix->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&mix->work, &monotonic);
+	sem_init(&mix->work, 0, 0);
 	pthread_cond_init(&mix->idle, &monotonic);
 	pthread_condattr_destroy(&monotonic);
 	return mix;
@@ -309,11 +354,11 @@ void xdb_mix_free(struct xdb_mix *mix)
 	if (mix->started) {
 		pthread_mutex_lock(&mix->lock);
 		mix->stop = true;
-		pthread_cond_signal(&mix->work);
+		sem_post(&mix->work);
 		pthread_mutex_unlock(&mix->lock);
 		pthread_join(mix->thread, NULL);
 	}
-	pthread_cond_destroy(&mix->work);
+	sem_destroy(&mix->work);
 	pthread_cond_destroy(&mix->idle);
 	pthread_mutex_destroy(&mix->lock);
 	free(mix);
@@ -340,18 +385,18 @@ void xdb_mix_resume(struct xdb_mix *mix)
 {
 	pthread_mutex_lock(&mix->lock);
 	mix->pauses--;
-	pthread_cond_signal(&mix->work);
+	sem_post(&mix->work);
 	pthread_mutex_unlock(&mix->lock);
 }
 
 int xdb_mix_wait(struct xdb_mix *mix, int milliseconds)
 {
-	const uint64_t deadline = clock_ns() + (uint64_t)milliseconds * 1000000u;
+	const struct timespec deadline = as_timespec(clock_ns() + (uint64_t)milliseconds * 1000000u);
 	int idle;
 
 	pthread_mutex_lock(&mix->lock);
 	while (mix->working || mix->in_flight)
-		if (wait_until(&mix->idle, &mix->lock, deadline) != 0)
+		if (pthread_cond_timedwait(&mix->idle, &mix->lock, &deadline) != 0)
 			break;
 	idle = !mix->working && !mix->in_flight;
 	pthread_mutex_unlock(&mix->lock);
@@ -403,7 +448,7 @@ void xdb_mix_remove(struct xdb_mix *mix, unsigned layer)
 	removed->ready.picture = removed->flying.picture = removed->shown.picture = NULL;
 	removed->flipped = 0;
 	mix->pauses--;
-	pthread_cond_signal(&mix->work);
+	sem_post(&mix->work);
 	pthread_mutex_unlock(&mix->lock);
 }
 

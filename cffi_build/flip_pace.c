@@ -32,7 +32,8 @@ uint64_t xdb_pace_due(const struct xdb_pace *pace, uint64_t now)
 
 void xdb_pace_on_commit(struct xdb_pace *pace, uint64_t began, uint64_t ended)
 {
-	const uint64_t took = ended - began;
+	/* More would be no longer waited for, but longer remembered. */
+	const uint64_t took = least(ended - began, pace->period);
 
 	pace->longest -= pace->longest / 16;
 	if (pace->longest < took)

@@ -38,6 +38,7 @@ struct guest {
 	pthread_mutex_t lock;
 	pthread_cond_t told;
 	bool waits, stop;
+	bool is_told, dawdles;	/* atomic: it is told right now; it takes its time */
 	uint8_t value;		/* of what it flipped to */
 	unsigned events;
 	uint8_t framebuffers[2][WIDTH * HEIGHT];
@@ -134,6 +135,9 @@ void xdb_scanout_on_flip_event(struct xdb_scanout *scanout, unsigned part, uint6
 	uint8_t value;
 
 	check(part == guest->layer && vblank, "who is told");
+	__atomic_store_n(&guest->is_told, true, __ATOMIC_RELEASE);
+	if (__atomic_load_n(&guest->dawdles, __ATOMIC_ACQUIRE))
+		usleep(20000);
 	pthread_mutex_lock(&card);
 	value = seen[guest->layer];
 	pthread_mutex_unlock(&card);
@@ -144,6 +148,7 @@ void xdb_scanout_on_flip_event(struct xdb_scanout *scanout, unsigned part, uint6
 	guest->events++;
 	pthread_cond_signal(&guest->told);
 	pthread_mutex_unlock(&guest->lock);
+	__atomic_store_n(&guest->is_told, false, __ATOMIC_RELEASE);
 }
 
 static void *serve_guest(void *argument)
@@ -213,6 +218,7 @@ static void stop_guest(struct guest *guest)
 	pthread_mutex_unlock(&guest->lock);
 	pthread_join(guest->thread, NULL);
 	xdb_mix_tell(mix, guest->layer, NULL, 0);
+	check(!__atomic_load_n(&guest->is_told, __ATOMIC_ACQUIRE), "told although it is gone");
 	xdb_mix_remove(mix, guest->layer);
 	memset(guest->framebuffers, 255, sizeof(guest->framebuffers));
 }
@@ -291,6 +297,9 @@ int main(void)
 		if (round % 10 == 5)
 			show(round % 20 == 5 ? NULL : &guests[0].pictures[1]);
 		if (round == ROUNDS / 2) {
+			__atomic_store_n(&guests[3].dawdles, true, __ATOMIC_RELEASE);
+			while (!__atomic_load_n(&guests[3].is_told, __ATOMIC_ACQUIRE))
+				usleep(100);
 			stop_guest(&guests[3]);
 			show(NULL);
 			check_gone(&guests[3]);

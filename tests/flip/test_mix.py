@@ -18,7 +18,7 @@ import trio
 
 from tests.commits import COMMIT_FUNCTION
 from tests.copy.programs import OPTIMIZED, SANITIZED, build, output
-from tests.flip.kit import SECONDS, XR24, Connector, Page, no_wait, until
+from tests.flip.kit import CRTC, SECONDS, XR24, Connector, Page, no_wait, until
 from tests.flip.programs import MIXES
 from xendisplback._ext import load_flip
 from xendisplback.errors import HostError
@@ -227,7 +227,7 @@ def test_the_wait_ends_before_the_vblank() -> None:
             screen.vblank()
             first.flip()
             screen.committing(2)
-            assert 0.08 < screen.times[1] - vblank < 0.2
+            assert 0.08 < screen.times[1] - vblank < 0.3, "a busy machine may be late"
             assert screen.commits == [[10, 20], [10]]
 
 
@@ -245,7 +245,7 @@ def test_a_guest_that_did_not_flip_for_three_periods_is_not_waited_for() -> None
             flipped = time.monotonic()
             first.flip()
             screen.committing(2)
-            assert screen.times[1] - flipped < 0.07
+            assert screen.times[1] - flipped < 0.12
 
 
 def _answer_events(guest: Guest, seconds: float, every: float) -> int:
@@ -296,6 +296,24 @@ def test_events_that_come_with_the_commit(planes: tuple[Screen, Guest, Guest]) -
         first.shown(count)
         second.shown(count)
     assert screen.commits == [[10, 20]] * 5
+
+
+def test_the_cards_flip_events_go_to_the_mix(planes: tuple[Screen, Guest, Guest]) -> None:
+    screen, first, second = planes
+    card = first.connector.card
+    card.tell_mix(CRTC, screen.mix)
+    screen.mix.pause()
+    first.flipping()
+    second.flipping()
+    screen.mix.resume()
+    screen.committing(1)
+    first.connector.flip_event(CRTC + 1)
+    no_wait()
+    assert (first.events, second.events) == (0, 0)
+    first.connector.flip_event()
+    first.shown(1)
+    second.shown(1)
+    card.tell_mix(CRTC, None)
 
 
 def test_while_it_is_paused_nothing_begins(planes: tuple[Screen, Guest, Guest]) -> None:
