@@ -143,7 +143,7 @@ struct xdb_commit {
     uint32_t *properties;
     uint64_t *values;
 };
-int xdb_commit_submit(void *commit);
+int xdb_commit_submit(void *const *commits, unsigned count);
 int xdb_map(int fd, size_t size, uint64_t offset, uintptr_t *address);
 int xdb_unmap(uintptr_t address, size_t size);
 int xdb_zero(uintptr_t address, size_t size);

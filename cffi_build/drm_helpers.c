@@ -12,9 +12,8 @@
 #include <xf86drm.h>
 #include <xf86drmMode.h>
 
-int xdb_commit_submit(void *argument)
+static int submit(const struct xdb_commit *commit)
 {
-	const struct xdb_commit *commit = argument;
 	struct drm_mode_atomic request;
 
 	memset(&request, 0, sizeof(request));
@@ -26,6 +25,48 @@ int xdb_commit_submit(void *argument)
 	request.prop_values_ptr = (uintptr_t)commit->values;
 	/* drmIoctl() repeats EINTR and EAGAIN. */
 	return drmIoctl(commit->fd, DRM_IOCTL_MODE_ATOMIC, &request) == 0 ? 0 : -errno;
+}
+
+static uint32_t count_properties(const struct xdb_commit *commit)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < commit->count_objects; i++)
+		count += commit->property_counts[i];
+	return count;
+}
+
+int xdb_commit_submit(void *const *commits, unsigned count)
+{
+	uint32_t objects[XDB_COMMIT_OBJECTS], property_counts[XDB_COMMIT_OBJECTS];
+	uint32_t properties[XDB_COMMIT_PROPERTIES], filled = 0;
+	uint64_t values[XDB_COMMIT_PROPERTIES];
+	const struct xdb_commit *first = commits[0];
+	struct xdb_commit all = {
+		.fd = first->fd, .flags = first->flags, .objects = objects,
+		.property_counts = property_counts, .properties = properties, .values = values,
+	};
+
+	if (count == 1)
+		return submit(first);
+	for (unsigned i = 0; i < count; i++) {
+		const struct xdb_commit *one = commits[i];
+		const uint32_t more = count_properties(one);
+
+		if (one->fd < 0)
+			return -EBADF;
+		if (all.count_objects + one->count_objects > XDB_COMMIT_OBJECTS ||
+		    filled + more > XDB_COMMIT_PROPERTIES)
+			return -E2BIG;
+		memcpy(objects + all.count_objects, one->objects, one->count_objects * sizeof(*objects));
+		memcpy(property_counts + all.count_objects, one->property_counts,
+		       one->count_objects * sizeof(*property_counts));
+		memcpy(properties + filled, one->properties, more * sizeof(*properties));
+		memcpy(values + filled, one->values, more * sizeof(*values));
+		all.count_objects += one->count_objects;
+		filled += more;
+	}
+	return submit(&all);
 }
 
 int xdb_map(int fd, size_t size, uint64_t offset, uintptr_t *address)

@@ -20,8 +20,14 @@ struct xdb_commit {
 	uint64_t *values;
 };
 
-/* DRM_IOCTL_MODE_ATOMIC. 0, or a negative errno. Interrupted calls are repeated. Any thread. */
-int xdb_commit_submit(void *commit);
+/* How many objects and properties commits that are submitted together may have. */
+enum { XDB_COMMIT_OBJECTS = 64, XDB_COMMIT_PROPERTIES = 640 };
+
+/*
+ * DRM_IOCTL_MODE_ATOMIC: `count` struct xdb_commit of one card, of other objects each, as one commit. 0, or a negative
+ * errno; -E2BIG for more than the above in several. Interrupted calls are repeated. Any thread.
+ */
+int xdb_commit_submit(void *const *commits, unsigned count);
 
 /* mmap(2) of a dumb buffer. 0 and *address, or a negative errno. */
 int xdb_map(int fd, size_t size, uint64_t offset, uintptr_t *address);

@@ -4,7 +4,7 @@
  *
  *   flip_ring.c      the control ring and the event page, from the backend's side
  *   flip_channel.c   one thread for each connector: doorbell, PG_FLIP, copy, commit; all else is handed to Python
- *   flip_output.c    what is on its way to one CRTC, and who may touch it
+ *   flip_scanout.c   what of it is on its way to the screens, and who may touch it
  *   flip_card.c      one thread for each card: flip events, which end in the guest's event page
  *   flip_trace.c     when a flip came to each of these
  *   flip_thread.c    starting those threads, and waking each other
@@ -89,64 +89,78 @@ void xdb_trace_start(struct xdb_trace *trace, struct xdb_flip_times *ring, uint3
 /* No more; how many flips were traced: the ring holds the last of them. */
 uint64_t xdb_trace_stop(struct xdb_trace *trace);
 
-/* Outputs (flip_output.c) */
+/* Scan-outs of guests' connectors (flip_scanout.c) */
 
 /* A commit whose flip event does not come within this time will not come: 20 Hz modes take 50 ms. */
 enum { XDB_STUCK_MS = 1000 };
 
-/* How one framebuffer of a guest gets on a lit output. Stays as it is while an output has it. */
+/* On how many outputs one connector can be shown at a time. */
+enum { XDB_PARTS = 4 };
+
+/* How one framebuffer gets on one output. */
+struct xdb_part {
+	const struct xdb_job *jobs[2];	/* copies into either buffer; NULL: nothing is copied here */
+	uintptr_t commit;		/* int (*)(void *const *arguments, unsigned count): 0, or a negative errno */
+	uintptr_t arguments[2];		/* one for the commit that shows either buffer; equal where nothing is copied */
+};
+
+/* How one framebuffer of a guest is shown. Stays as it is while a scanout has it. */
 struct xdb_path {
 	uint64_t fb_cookie;
-	const struct xdb_job *jobs[2];	/* copies into either buffer; NULL: nothing is copied */
-	uintptr_t commit;		/* int (*)(void *): 0, or a negative errno; its flip event names the CRTC */
-	uintptr_t arguments[2];		/* for the commit that shows either buffer; equal where nothing is copied */
+	unsigned count;
+	struct xdb_part parts[XDB_PARTS];
+	const struct xdb_job *look;	/* what is read of it, to see whether it changed; NULL: nobody copies it */
 	int refresh;			/* what the guest draws into it later is not seen by itself */
 };
 
-struct xdb_output;
+struct xdb_scanout;
 struct xdb_channel;
 
 /* NULL with errno. `refresh_ms`: how often a picture is looked at while its guest does not flip; 0: never. */
-struct xdb_output *xdb_output_new(int refresh_ms);
+struct xdb_scanout *xdb_scanout_new(int refresh_ms);
 
-/* No thread may know it any more. */
-void xdb_output_free(struct xdb_output *output);
-
-/* Whom flip events are for, from now on; NULL: nobody, and no thread tells the former one any more. Counts from 0. */
-void xdb_output_attach(struct xdb_output *output, struct xdb_channel *channel);
+/* Its channel is freed, and no card or mix knows it any more. */
+void xdb_scanout_free(struct xdb_scanout *scanout);
 
 /* No flip begins from now on: the channel hands each to Python. */
-void xdb_output_pause(struct xdb_output *output);
-void xdb_output_resume(struct xdb_output *output);
+void xdb_scanout_pause(struct xdb_scanout *scanout);
+void xdb_scanout_resume(struct xdb_scanout *scanout);
 
 /* 1: paused, and nothing is on its way any more; 0: not within `milliseconds`. May block so long. */
-int xdb_output_wait(struct xdb_output *output, int milliseconds);
+int xdb_scanout_wait(struct xdb_scanout *scanout, int milliseconds);
 
 /*
- * The card is gone or stuck: forget all paths. xdb_output_abandon() then ends what is on its way, with its event;
+ * A card is gone or stuck: forget all paths. xdb_scanout_abandon() then ends what is on its way, with its event;
  * it waits for a copy or a commit that runs.
  */
-void xdb_output_stop(struct xdb_output *output);
-void xdb_output_abandon(struct xdb_output *output);
+void xdb_scanout_stop(struct xdb_scanout *scanout);
+void xdb_scanout_abandon(struct xdb_scanout *scanout);
 
 /* While paused and idle. -ENOMEM. It replaces a path with the same cookie. */
-int xdb_output_add(struct xdb_output *output, const struct xdb_path *path);
-void xdb_output_remove(struct xdb_output *output, const struct xdb_path *path);
+int xdb_scanout_add(struct xdb_scanout *scanout, const struct xdb_path *path);
+void xdb_scanout_remove(struct xdb_scanout *scanout, const struct xdb_path *path);
 
-/* While paused and idle: `path` is on screen now by a commit of Python's; `digest` is that of its copied picture. */
-void xdb_output_shown(struct xdb_output *output, const struct xdb_path *path, uint64_t digest);
+/* While paused and idle: `path` is on screen now by commits of Python's; `digest` is that of its copied picture. */
+void xdb_scanout_shown(struct xdb_scanout *scanout, const struct xdb_path *path, uint64_t digest);
 
 /* Which path is on screen, or NULL. While paused and idle. */
-const struct xdb_path *xdb_output_path(const struct xdb_output *output);
+const struct xdb_path *xdb_scanout_path(const struct xdb_scanout *scanout);
 
-/* Which of the two copy buffers is not on screen, 0 or 1. While paused and idle. */
-int xdb_output_side(const struct xdb_output *output);
+/* Which of the two copy buffers, of each part, is not on screen, 0 or 1. While paused and idle. */
+int xdb_scanout_side(const struct xdb_scanout *scanout);
 
-/* Of the channel that is attached: flip events sent for it, pictures that were copied. */
-uint64_t xdb_output_flips(const struct xdb_output *output);
-uint64_t xdb_output_copies(const struct xdb_output *output);
+/* A bit for each part that the card refused when it was shown last. While handed over. */
+unsigned xdb_scanout_refused(const struct xdb_scanout *scanout);
 
-struct xdb_trace *xdb_output_trace(struct xdb_output *output);
+/* A bit for each part whose flip event is to come. */
+unsigned xdb_scanout_awaited(struct xdb_scanout *scanout);
+
+/* Flip events sent by it, pictures that were copied, pictures that were shown, by flip or by refresh. */
+uint64_t xdb_scanout_flips(const struct xdb_scanout *scanout);
+uint64_t xdb_scanout_copies(const struct xdb_scanout *scanout);
+uint64_t xdb_scanout_pictures(const struct xdb_scanout *scanout);
+
+struct xdb_trace *xdb_scanout_trace(struct xdb_scanout *scanout);
 
 /* Channels (flip_channel.c) */
 
@@ -173,9 +187,13 @@ enum xdb_handed {
 	XDB_BROKEN,		/* the doorbell failed: `error` */
 };
 
-/* NULL with errno. `attention_fd`, an eventfd, becomes readable when Python is to look at the channel. */
+/*
+ * NULL with errno. Its flips go to `scanout`, whose flip events are for it. `attention_fd`, an eventfd, becomes readable
+ * when Python is to look at the channel.
+ */
 struct xdb_channel *xdb_channel_new(uintptr_t request_page, uintptr_t event_page,
-				    const struct xdb_doorbell *doorbell, int attention_fd);
+				    const struct xdb_doorbell *doorbell, struct xdb_scanout *scanout,
+				    int attention_fd);
 
 /* Start the thread. 0 or a negative errno. */
 int xdb_channel_start(struct xdb_channel *channel);
@@ -183,7 +201,7 @@ int xdb_channel_start(struct xdb_channel *channel);
 /* End the thread, after a flip that it is at. Blocking. Nothing is handed over any more. */
 void xdb_channel_stop(struct xdb_channel *channel);
 
-/* No output knows it any more. Stops it, if that was not done. */
+/* Nothing of it is on screen or on its way. Stops it, if that was not done. */
 void xdb_channel_free(struct xdb_channel *channel);
 
 /* enum xdb_handed, once; `slot` (XDB_SLOT bytes) and `error` (a positive errno) as it says. */
@@ -193,9 +211,6 @@ int xdb_channel_handed(struct xdb_channel *channel, void *slot, int *error);
 
 /* Answer a request. */
 void xdb_channel_respond(struct xdb_channel *channel, const void *response);
-
-/* Where PG_FLIPs go; NULL: all to Python. */
-void xdb_channel_show_on(struct xdb_channel *channel, struct xdb_output *output);
 
 /* Go on. */
 void xdb_channel_resume(struct xdb_channel *channel);
@@ -224,8 +239,14 @@ struct xdb_card;
  */
 struct xdb_card *xdb_card_new(int fd, int failed_fd);
 
-/* Before the first flip on it. -ENOSPC: the kernel knows no more than 32 CRTCs of a card. */
-int xdb_card_add(struct xdb_card *card, uint32_t crtc_id, struct xdb_output *output);
+struct xdb_mix;
+
+/*
+ * Whom flip events of a CRTC are for, from now on: one part of a scanout's, or a mix. NULL: nobody. The former one is not
+ * told any more when this returns. -ENOSPC: the kernel knows no more than 32 CRTCs of a card.
+ */
+int xdb_card_tell(struct xdb_card *card, uint32_t crtc_id, struct xdb_scanout *scanout, unsigned part);
+int xdb_card_tell_mix(struct xdb_card *card, uint32_t crtc_id, struct xdb_mix *mix);
 
 /* Why reading ended: a positive errno; 0: it goes on. */
 int xdb_card_failure(const struct xdb_card *card);
@@ -235,20 +256,26 @@ void xdb_card_free(struct xdb_card *card);
 
 /* What one C file needs of another */
 
+/* Whom flip events are for; NULL: nobody, and no thread tells the former one any more. */
+void xdb_scanout_attach(struct xdb_scanout *scanout, struct xdb_channel *channel);
+
 /* The path to show `fb_cookie` by, now begun; NULL if that can't be now: *handed says why. */
-const struct xdb_path *xdb_output_begin(struct xdb_output *output, uint64_t fb_cookie, int *handed);
+const struct xdb_path *xdb_scanout_begin(struct xdb_scanout *scanout, uint64_t fb_cookie, int *handed);
 
-/* Copy and commit what was begun. 0, or a negative errno: it was not shown. */
-int xdb_output_show(struct xdb_output *output, const struct xdb_path *path);
+/* Copy and commit what was begun. 0, or a negative errno: not every part was shown. */
+int xdb_scanout_show(struct xdb_scanout *scanout, const struct xdb_path *path);
 
-/* Show again what is on screen, if that has changed and nothing else is on its way. As xdb_output_show(). */
-int xdb_output_refresh(struct xdb_output *output);
+/* Show again what is on screen, if that has changed and nothing else is on its way. As xdb_scanout_show(). */
+int xdb_scanout_refresh(struct xdb_scanout *scanout);
 
-/* When to look at the output although the doorbell is silent, in ms, or -1; a number for the commit in flight, or 0. */
-int xdb_output_patience(struct xdb_output *output, uint64_t *in_flight);
+/* When to look at it although the doorbell is silent, in ms, or -1; a number for the commit in flight, or 0. */
+int xdb_scanout_patience(struct xdb_scanout *scanout, uint64_t *in_flight);
 
-/* The card says that the commit in flight is on screen, since `vblank` (CLOCK_MONOTONIC, ns). */
-void xdb_output_on_flip_event(struct xdb_output *output, uint64_t vblank);
+/* The card says that the commit in flight of that part is on screen, since `vblank` (CLOCK_MONOTONIC, ns). */
+void xdb_scanout_on_flip_event(struct xdb_scanout *scanout, unsigned part, uint64_t vblank);
+
+/* The card says that the mix's commit is on screen. */
+void xdb_mix_on_flip_event(struct xdb_mix *mix, uint64_t vblank);
 
 void xdb_trace_init(struct xdb_trace *trace);
 void xdb_trace_destroy(struct xdb_trace *trace);

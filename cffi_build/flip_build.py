@@ -48,37 +48,46 @@ int xdb_request_ring_idle(struct xdb_request_ring *ring);
 void xdb_event_ring_init(struct xdb_event_ring *ring, uintptr_t page);
 int xdb_event_ring_send(struct xdb_event_ring *ring, uint64_t fb_cookie);
 
-struct xdb_output;
+struct xdb_scanout;
 struct xdb_channel;
 struct xdb_card;
+struct xdb_mix;
 
 #define XDB_STUCK_MS ...
-struct xdb_path {
-    uint64_t fb_cookie;
+#define XDB_PARTS ...
+struct xdb_part {
     const struct xdb_job *jobs[2];
     uintptr_t commit;
     uintptr_t arguments[2];
+};
+struct xdb_path {
+    uint64_t fb_cookie;
+    unsigned count;
+    struct xdb_part parts[...];
+    const struct xdb_job *look;
     int refresh;
 };
-struct xdb_output *xdb_output_new(int refresh_ms);
-void xdb_output_free(struct xdb_output *output);
-void xdb_output_attach(struct xdb_output *output, struct xdb_channel *channel);
-void xdb_output_pause(struct xdb_output *output);
-void xdb_output_resume(struct xdb_output *output);
-int xdb_output_wait(struct xdb_output *output, int milliseconds);
-void xdb_output_stop(struct xdb_output *output);
-void xdb_output_abandon(struct xdb_output *output);
-int xdb_output_add(struct xdb_output *output, const struct xdb_path *path);
-void xdb_output_remove(struct xdb_output *output, const struct xdb_path *path);
-void xdb_output_shown(struct xdb_output *output, const struct xdb_path *path, uint64_t digest);
-const struct xdb_path *xdb_output_path(const struct xdb_output *output);
-int xdb_output_side(const struct xdb_output *output);
-uint64_t xdb_output_flips(const struct xdb_output *output);
-uint64_t xdb_output_copies(const struct xdb_output *output);
+struct xdb_scanout *xdb_scanout_new(int refresh_ms);
+void xdb_scanout_free(struct xdb_scanout *scanout);
+void xdb_scanout_pause(struct xdb_scanout *scanout);
+void xdb_scanout_resume(struct xdb_scanout *scanout);
+int xdb_scanout_wait(struct xdb_scanout *scanout, int milliseconds);
+void xdb_scanout_stop(struct xdb_scanout *scanout);
+void xdb_scanout_abandon(struct xdb_scanout *scanout);
+int xdb_scanout_add(struct xdb_scanout *scanout, const struct xdb_path *path);
+void xdb_scanout_remove(struct xdb_scanout *scanout, const struct xdb_path *path);
+void xdb_scanout_shown(struct xdb_scanout *scanout, const struct xdb_path *path, uint64_t digest);
+const struct xdb_path *xdb_scanout_path(const struct xdb_scanout *scanout);
+int xdb_scanout_side(const struct xdb_scanout *scanout);
+uint64_t xdb_scanout_flips(const struct xdb_scanout *scanout);
+uint64_t xdb_scanout_copies(const struct xdb_scanout *scanout);
+uint64_t xdb_scanout_pictures(const struct xdb_scanout *scanout);
+unsigned xdb_scanout_refused(const struct xdb_scanout *scanout);
+unsigned xdb_scanout_awaited(struct xdb_scanout *scanout);
 
 struct xdb_flip_times { uint64_t at[...]; };
 struct xdb_trace;
-struct xdb_trace *xdb_output_trace(struct xdb_output *output);
+struct xdb_trace *xdb_scanout_trace(struct xdb_scanout *scanout);
 void xdb_trace_start(struct xdb_trace *trace, struct xdb_flip_times *ring, uint32_t size);
 uint64_t xdb_trace_stop(struct xdb_trace *trace);
 
@@ -96,13 +105,13 @@ enum xdb_handed {
     XDB_BROKEN, ...
 };
 struct xdb_channel *xdb_channel_new(uintptr_t request_page, uintptr_t event_page,
-                                    const struct xdb_doorbell *doorbell, int attention_fd);
+                                    const struct xdb_doorbell *doorbell,
+                                    struct xdb_scanout *scanout, int attention_fd);
 int xdb_channel_start(struct xdb_channel *channel);
 void xdb_channel_stop(struct xdb_channel *channel);
 void xdb_channel_free(struct xdb_channel *channel);
 int xdb_channel_handed(struct xdb_channel *channel, void *slot, int *error);
 void xdb_channel_respond(struct xdb_channel *channel, const void *response);
-void xdb_channel_show_on(struct xdb_channel *channel, struct xdb_output *output);
 void xdb_channel_resume(struct xdb_channel *channel);
 int xdb_channel_send_event(struct xdb_channel *channel, uint64_t fb_cookie);
 int xdb_channel_event_faults(struct xdb_channel *channel);
@@ -111,14 +120,45 @@ void xdb_channel_indices(struct xdb_channel *channel, struct xdb_request_ring *r
                          struct xdb_event_ring *events);
 
 struct xdb_card *xdb_card_new(int fd, int failed_fd);
-int xdb_card_add(struct xdb_card *card, uint32_t crtc_id, struct xdb_output *output);
+int xdb_card_tell(struct xdb_card *card, uint32_t crtc_id, struct xdb_scanout *scanout,
+                  unsigned part);
+int xdb_card_tell_mix(struct xdb_card *card, uint32_t crtc_id, struct xdb_mix *mix);
 int xdb_card_failure(const struct xdb_card *card);
 void xdb_card_free(struct xdb_card *card);
 """)
 
+# flip_mix.h says what each does.
+ffibuilder.cdef("""
+#define XDB_LAYERS ...
+struct xdb_place { int32_t x, y; int32_t width, height; };
+struct xdb_mix_picture {
+    struct xdb_mix *mix;
+    unsigned layer;
+    uintptr_t argument;
+    const struct xdb_job *jobs[2];
+    struct xdb_place place;
+};
+struct xdb_mix *xdb_mix_new(uintptr_t submit, uintptr_t composed_0, uintptr_t composed_1,
+                            unsigned layers, uint64_t period_ns, int attention_fd);
+int xdb_mix_start(struct xdb_mix *mix);
+void xdb_mix_free(struct xdb_mix *mix);
+int xdb_mix_submit(void *const *pictures, unsigned count);
+void xdb_mix_tell(struct xdb_mix *mix, unsigned layer, struct xdb_scanout *scanout, unsigned part);
+void xdb_mix_pause(struct xdb_mix *mix);
+void xdb_mix_resume(struct xdb_mix *mix);
+int xdb_mix_wait(struct xdb_mix *mix, int milliseconds);
+int xdb_mix_compose(struct xdb_mix *mix, const struct xdb_mix_picture *picture);
+void xdb_mix_shown(struct xdb_mix *mix, const struct xdb_mix_picture *picture);
+void xdb_mix_remove(struct xdb_mix *mix, unsigned layer);
+int xdb_mix_error(struct xdb_mix *mix);
+uint64_t xdb_mix_commits(struct xdb_mix *mix);
+uint64_t xdb_mix_copies(struct xdb_mix *mix);
+void xdb_mix_on_flip_event(struct xdb_mix *mix, uint64_t vblank);
+""")
+
 ffibuilder.set_source(
     "xendisplback._ext._flip",
-    '#include "flip.h"\n#include "shared_memory.h"',
+    '#include "flip_mix.h"\n#include "shared_memory.h"',
     sources=[
         "cffi_build/shared_memory.c",
         "cffi_build/picture_choice.c",
@@ -127,8 +167,11 @@ ffibuilder.set_source(
         "cffi_build/picture_digest.c",
         "cffi_build/flip_ring.c",
         "cffi_build/flip_channel.c",
-        "cffi_build/flip_output.c",
+        "cffi_build/flip_scanout.c",
         "cffi_build/flip_card.c",
+        "cffi_build/flip_mix.c",
+        "cffi_build/flip_pace.c",
+        "cffi_build/flip_compose.c",
         "cffi_build/flip_trace.c",
         "cffi_build/flip_thread.c",
     ],

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One card: a thread that reads its flip events and gives each to the output that waits for it, which tells the guest.
+ * One card: a thread that reads its flip events and gives each to whoever waits for it, which tells the guest.
  * The read blocks, which saves a poll for each flip; pthread_cancel() ends it.
  */
 #include "flip.h"
@@ -27,28 +27,40 @@ struct flip_event {
 	uint32_t crtc_id;
 };
 
+/* Who is told of a CRTC's flip events. CRTCs do not come and go: entries stay. */
+struct listener {
+	uint32_t crtc_id;
+	struct xdb_scanout *scanout;	/* NULL: `mix`; both NULL: nobody */
+	unsigned part;
+	struct xdb_mix *mix;
+};
+
 struct xdb_card {
 	int fd, failed_fd;
 	int failure;		/* atomic */
 	pthread_t thread;
-	pthread_mutex_t lock;	/* the table's */
-	struct {
-		uint32_t crtc_id;
-		struct xdb_output *output;
-	} outputs[32];
-	unsigned count;
+	pthread_mutex_t lock;	/* held while a listener is told: nobody is told of what it is not any more */
+	struct listener listeners[32];	/* the kernel knows no more CRTCs of a card */
+	unsigned count;		/* of the entries that were ever used */
 };
 
-static struct xdb_output *output_of(struct xdb_card *card, uint32_t crtc_id)
+static void tell(struct xdb_card *card, const struct flip_event *flip)
 {
-	struct xdb_output *output = NULL;
+	const uint64_t vblank = flip->seconds * 1000000000ull + flip->microseconds * 1000ull;
 
 	pthread_mutex_lock(&card->lock);
-	for (unsigned i = 0; i < card->count; i++)
-		if (card->outputs[i].crtc_id == crtc_id)
-			output = card->outputs[i].output;
+	for (unsigned i = 0; i < card->count; i++) {
+		const struct listener *listener = &card->listeners[i];
+
+		if (listener->crtc_id != flip->crtc_id)
+			continue;
+		if (listener->scanout)
+			xdb_scanout_on_flip_event(listener->scanout, listener->part, vblank);
+		else if (listener->mix)
+			xdb_mix_on_flip_event(listener->mix, vblank);
+		break;
+	}
 	pthread_mutex_unlock(&card->lock);
-	return output;
 }
 
 /* Other types are skipped by their length. */
@@ -64,13 +76,8 @@ static void dispatch(struct xdb_card *card, const char *data, size_t size)
 		length = flip.event.length;
 		if (length < sizeof(struct event) || length > size)
 			return;
-		if (flip.event.type == FLIP_COMPLETE && length >= sizeof(flip)) {
-			struct xdb_output *output = output_of(card, flip.crtc_id);
-
-			if (output)
-				xdb_output_on_flip_event(output, flip.seconds * 1000000000ull +
-								 flip.microseconds * 1000ull);
-		}
+		if (flip.event.type == FLIP_COMPLETE && length >= sizeof(flip))
+			tell(card, &flip);
 		data += length;
 		size -= length;
 	}
@@ -118,19 +125,41 @@ struct xdb_card *xdb_card_new(int fd, int failed_fd)
 	return card;
 }
 
-int xdb_card_add(struct xdb_card *card, uint32_t crtc_id, struct xdb_output *output)
+/* The entry of that CRTC, or a free one; NULL. Under the lock. */
+static struct listener *entry_of(struct xdb_card *card, uint32_t crtc_id)
 {
-	int error = 0;
+	for (unsigned i = 0; i < card->count; i++)
+		if (card->listeners[i].crtc_id == crtc_id)
+			return &card->listeners[i];
+	if (card->count == sizeof(card->listeners) / sizeof(*card->listeners))
+		return NULL;
+	return &card->listeners[card->count++];
+}
+
+static int listen_to(struct xdb_card *card, const struct listener *listener)
+{
+	struct listener *entry;
 
 	pthread_mutex_lock(&card->lock);
-	if (card->count == sizeof(card->outputs) / sizeof(*card->outputs)) {
-		error = -ENOSPC;
-	} else {
-		card->outputs[card->count].crtc_id = crtc_id;
-		card->outputs[card->count++].output = output;
-	}
+	entry = entry_of(card, listener->crtc_id);
+	if (entry)
+		*entry = *listener;
 	pthread_mutex_unlock(&card->lock);
-	return error;
+	return entry ? 0 : -ENOSPC;
+}
+
+int xdb_card_tell(struct xdb_card *card, uint32_t crtc_id, struct xdb_scanout *scanout, unsigned part)
+{
+	const struct listener listener = { .crtc_id = crtc_id, .scanout = scanout, .part = part };
+
+	return listen_to(card, &listener);
+}
+
+int xdb_card_tell_mix(struct xdb_card *card, uint32_t crtc_id, struct xdb_mix *mix)
+{
+	const struct listener listener = { .crtc_id = crtc_id, .mix = mix };
+
+	return listen_to(card, &listener);
 }
 
 int xdb_card_failure(const struct xdb_card *card)

@@ -45,7 +45,7 @@ struct xdb_channel {
 	int events_dropped;
 	bool events_broken;
 	struct xdb_doorbell doorbell;
-	struct xdb_output *output;
+	struct xdb_scanout *scanout;
 	int attention_fd, control_fd;
 	pthread_t thread;
 	bool started, stop;
@@ -80,15 +80,15 @@ static int flip(struct xdb_channel *channel)
 	const struct xdb_path *path;
 	int handed, error;
 
-	if (request->operation != OPERATION_PG_FLIP || !channel->output)
+	if (request->operation != OPERATION_PG_FLIP)
 		return XDB_REQUEST;
-	path = xdb_output_begin(channel->output, request->fb_cookie, &handed);
+	path = xdb_scanout_begin(channel->scanout, request->fb_cookie, &handed);
 	if (!path)
 		return handed;
 	/* Before the commit: its flip event may come at once, and displif has the response first. */
 	answer(channel, &response);
-	xdb_trace_stamp(xdb_output_trace(channel->output), XDB_ANSWERED);
-	error = xdb_output_show(channel->output, path);
+	xdb_trace_stamp(xdb_scanout_trace(channel->scanout), XDB_ANSWERED);
+	error = xdb_scanout_show(channel->scanout, path);
 	if (error) {
 		channel->error = -error;
 		return XDB_REFUSED;
@@ -113,17 +113,17 @@ static int drain(struct xdb_channel *channel)
 }
 
 /* The doorbell was silent for `milliseconds`. */
-static int look_at_output(struct xdb_channel *channel, int milliseconds)
+static int look_at_scanout(struct xdb_channel *channel, int milliseconds)
 {
 	uint64_t in_flight;
 	int error;
 
-	xdb_output_patience(channel->output, &in_flight);
+	xdb_scanout_patience(channel->scanout, &in_flight);
 	if (in_flight && in_flight == channel->in_flight) {
 		channel->waited_ms += milliseconds;
 		return channel->waited_ms >= XDB_STUCK_MS ? XDB_STUCK : XDB_NOTHING;
 	}
-	error = xdb_output_refresh(channel->output);
+	error = xdb_scanout_refresh(channel->scanout);
 	if (error) {
 		channel->error = -error;
 		return XDB_NOT_REFRESHED;
@@ -149,7 +149,7 @@ static int wait_for_doorbell(struct xdb_channel *channel)
 		{ .fd = channel->control_fd, .events = POLLIN },
 	};
 	uint64_t in_flight = 0;
-	int milliseconds = channel->output ? xdb_output_patience(channel->output, &in_flight) : -1;
+	int milliseconds = xdb_scanout_patience(channel->scanout, &in_flight);
 	int ready, port;
 
 	if (in_flight != channel->in_flight) {
@@ -163,13 +163,12 @@ static int wait_for_doorbell(struct xdb_channel *channel)
 	}
 	ready = poll(fds, 2, milliseconds);
 	if (ready == 0)
-		return look_at_output(channel, milliseconds);
+		return look_at_scanout(channel, milliseconds);
 	if (ready > 0 && fds[1].revents)
 		take_word(channel);
 	if (ready < 0 || !fds[0].revents)
 		return XDB_NOTHING;
-	if (channel->output)
-		xdb_trace_stamp(xdb_output_trace(channel->output), XDB_DOORBELL);
+	xdb_trace_stamp(xdb_scanout_trace(channel->scanout), XDB_DOORBELL);
 	port = ((int (*)(void *))doorbell->pending)((void *)doorbell->handle);
 	if (port < 0 && errno != EAGAIN && errno != EINTR) {
 		channel->error = errno;
@@ -251,7 +250,8 @@ uint64_t xdb_channel_events_sent(struct xdb_channel *channel)
 /* Python's side */
 
 struct xdb_channel *xdb_channel_new(uintptr_t request_page, uintptr_t event_page,
-				    const struct xdb_doorbell *doorbell, int attention_fd)
+				    const struct xdb_doorbell *doorbell, struct xdb_scanout *scanout,
+				    int attention_fd)
 {
 	struct xdb_channel *channel = calloc(1, sizeof(*channel));
 
@@ -269,7 +269,9 @@ struct xdb_channel *xdb_channel_new(uintptr_t request_page, uintptr_t event_page
 	xdb_event_ring_init(&channel->events, event_page);
 	pthread_mutex_init(&channel->events_lock, NULL);
 	channel->doorbell = *doorbell;
+	channel->scanout = scanout;
 	channel->attention_fd = attention_fd;
+	xdb_scanout_attach(scanout, channel);
 	return channel;
 }
 
@@ -294,6 +296,7 @@ void xdb_channel_stop(struct xdb_channel *channel)
 void xdb_channel_free(struct xdb_channel *channel)
 {
 	xdb_channel_stop(channel);
+	xdb_scanout_attach(channel->scanout, NULL);
 	pthread_mutex_destroy(&channel->events_lock);
 	close(channel->control_fd);
 	free(channel);
@@ -314,11 +317,6 @@ int xdb_channel_handed(struct xdb_channel *channel, void *slot, int *error)
 void xdb_channel_respond(struct xdb_channel *channel, const void *response)
 {
 	answer(channel, response);
-}
-
-void xdb_channel_show_on(struct xdb_channel *channel, struct xdb_output *output)
-{
-	channel->output = output;
 }
 
 void xdb_channel_resume(struct xdb_channel *channel)

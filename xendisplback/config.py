@@ -7,14 +7,31 @@ mistake in it, needs is imported then: most daemons run without one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, TypeVar, cast
 
 import msgspec
 
 from xendisplback.errors import HostError
 from xendisplback.host import Card
+from xendisplback.kms.geometry import Rect
 from xendisplback.kms.selector import parse_selector
+from xendisplback.operator import SOCKET
+from xendisplback.scanout.fit import DEFAULT_REFRESH, Fit, parse_mode
+from xendisplback.scanout.layout import (
+    GuestName,
+    LayerLayout,
+    Layout,
+    LayoutError,
+    OutputLayout,
+    Place,
+    nearest,
+    parse_fit,
+)
+from xendisplback.scanout.safe import parse_safe
+
+_T = TypeVar("_T")
 
 DEFAULT_PATH = Path("/etc/xendisplback/xendisplback.toml")
 
@@ -40,6 +57,67 @@ class BackendAllocation(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """MiB."""
 
 
+class LayerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """``[[output.NAME.layer]]``."""
+
+    name: str
+    zpos: int = 0
+    x: int | None = None
+    y: int | None = None
+    width: int | None = None
+    height: int | None = None
+    """Without the four: the whole mode."""
+    fit: str | None = None
+    """None: as the output's."""
+
+    def layout(self, output_fit: Fit) -> LayerLayout:
+        """Raises LayoutError."""
+        return LayerLayout(
+            self.name,
+            self.zpos,
+            self._area(),
+            output_fit if self.fit is None else _parsed("fit", parse_fit, self.fit),
+        )
+
+    def _area(self) -> Rect | None:
+        if self.width is not None and self.height is not None:
+            return Rect(self.x or 0, self.y or 0, self.width, self.height)
+        if (self.x, self.y, self.width, self.height) != (None, None, None, None):
+            raise LayoutError(
+                f"layer {self.name!r}: width and height belong together, and to x and y",
+                hint="give both, or none of the four for the whole mode",
+            )
+        return None
+
+
+class OutputSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """``[output.NAME]``; the words are explained at :class:`~xendisplback.scanout.layout.OutputLayout`."""
+
+    mode: str | None = None
+    refresh: float = DEFAULT_REFRESH
+    fit: str = "center"
+    safe: str | None = None
+    stalled_after: float = 0.0
+    edid: str = "monitor"
+    layer: list[LayerSettings] = []
+
+    def layout(self, name: str) -> OutputLayout:
+        """Raises LayoutError."""
+        fit = _parsed("fit", parse_fit, self.fit)
+        return OutputLayout(
+            name,
+            None if self.mode is None else _parsed("mode", parse_mode, self.mode),
+            self.refresh,
+            fit,
+            _parsed("safe", parse_safe, "blank" if self.safe is None else self.safe),
+            self.safe is not None,
+            self.stalled_after,
+            self.edid,
+            tuple(layer.layout(fit) for layer in self.layer),
+            bool(self.layer),
+        )
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     log_level: Literal["error", "warning", "info", "debug"] = "info"
     cards: list[str] = []
@@ -49,6 +127,24 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
     card: dict[str, CardSettings] = {}
     """By selector. A card takes the first one that names it."""
     be_alloc: BackendAllocation = BackendAllocation()
+    control_socket: str = SOCKET
+    output: dict[str, OutputSettings] = {}
+    route: dict[str, list[str]] = {}
+    """A guest's places: of :class:`GuestName` to those of :class:`Place`."""
+
+    @property
+    def layout(self) -> Layout:
+        """Raises ConfigError; :func:`load_config` has tried."""
+        outputs: dict[str, OutputLayout] = {}
+        for name, settings in self.output.items():
+            try:
+                outputs[name] = settings.layout(name)
+            except LayoutError as error:
+                raise ConfigError(f"[output.{name}]: {error.message}", hint=error.hint) from error
+        try:
+            return Layout(outputs, _routes(self.route))
+        except LayoutError as error:
+            raise ConfigError(f"[route]: {error.message}", hint=error.hint) from error
 
     def card_settings(self, card: Card) -> CardSettings:
         for selector, settings in self.card.items():
@@ -75,9 +171,35 @@ def load_config(path: Path | None) -> Config:
         raise ConfigError(f"not TOML: {error}", path=str(path)) from error
     _check_tables(untyped, path)
     try:
-        return msgspec.convert(untyped, Config)
+        config = msgspec.convert(untyped, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(str(error).replace("`$.", "`"), path=str(path)) from error
+    try:
+        _ = config.layout
+    except ConfigError as error:
+        raise ConfigError(error.message, path=str(path), hint=error.hint) from error
+    return config
+
+
+def _routes(written: dict[str, list[str]]) -> dict[GuestName, tuple[Place, ...]]:
+    routes: dict[GuestName, tuple[Place, ...]] = {}
+    for name, places in written.items():
+        guest = GuestName.parse(name)
+        if guest in routes:
+            raise LayoutError(f"guest {guest} has two routes", hint="write one")
+        routes[guest] = tuple(Place.parse(place) for place in places)
+    return routes
+
+
+def _parsed(key: str, parse: Callable[[str], _T], text: str) -> _T:
+    """Raises LayoutError."""
+    try:
+        return parse(text)
+    except ValueError as error:
+        message, hint = str(error), None
+        if isinstance(error, HostError):
+            message, hint = error.message, error.hint
+        raise LayoutError(f"`{key}`: {message}", hint=hint) from error
 
 
 def _check_tables(untyped: dict[str, object], path: Path) -> None:
@@ -91,6 +213,23 @@ def _check_tables(untyped: dict[str, object], path: Path) -> None:
             except HostError as error:
                 raise ConfigError(error.message, path=str(path), hint=error.hint) from None
             _check_keys(CardSettings, settings, f' in [card."{selector}"]', path)
+    outputs = untyped.get("output")
+    if isinstance(outputs, dict):
+        for name, output in cast("dict[str, object]", outputs).items():
+            _check_output(name, output, path)
+
+
+def _check_output(name: str, untyped: object, path: Path) -> None:
+    """By itself, because msgspec does not tell which of the tables it means."""
+    _check_keys(OutputSettings, untyped, f" in [output.{name}]", path)
+    layers = cast("dict[str, object]", untyped).get("layer") if isinstance(untyped, dict) else None
+    for layer in cast("list[object]", layers) if isinstance(layers, list) else ():
+        _check_keys(LayerSettings, layer, f" in [[output.{name}.layer]]", path)
+    try:
+        msgspec.convert(untyped, OutputSettings)
+    except msgspec.ValidationError as error:
+        text = str(error).replace("`$.", "`").removesuffix(" - at `$`")
+        raise ConfigError(f"[output.{name}]: {text}", path=str(path)) from error
 
 
 def _check_keys(table: type[msgspec.Struct], untyped: object, where: str, path: Path) -> None:
@@ -98,11 +237,6 @@ def _check_keys(table: type[msgspec.Struct], untyped: object, where: str, path: 
     known = [field.encode_name for field in msgspec.structs.fields(table)]
     for key in cast("dict[str, object]", untyped) if isinstance(untyped, dict) else ():
         if key not in known:
-            import difflib
-
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
             raise ConfigError(
-                f"unknown key {key!r}{where}",
-                path=str(path),
-                hint=f"the nearest known key is {near!r}; known are {', '.join(known)}",
+                f"unknown key {key!r}{where}", path=str(path), hint=nearest(key, known)
             )

@@ -8,7 +8,7 @@ thread; everything else returns at once. Every failure is a :class:`~xendisplbac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -168,6 +168,11 @@ class Connector(Protocol):
         """Bit n: the CRTC with index n can drive it (over all its encoders)."""
         ...
 
+    @property
+    def crtc_id(self) -> int:
+        """The CRTC that drove it when it was probed last; 0: none."""
+        ...
+
 
 class Crtc(Protocol):
     @property
@@ -191,6 +196,11 @@ class Plane(Protocol):
 
     @property
     def possible_crtcs(self) -> int: ...
+    @property
+    def zpos(self) -> int | None:
+        """Higher is nearer; None where the driver does not say."""
+        ...
+
     @property
     def shadowed(self) -> bool:
         """The driver copies the framebuffer at each commit: what is drawn into it later shows with the next."""
@@ -245,7 +255,8 @@ class Blob(Protocol):
 class PreparedCommit(Protocol):
     """One non-blocking commit with a page-flip event, laid out once and submitted any number of times.
 
-    ``function(argument)`` is C ``int (*)(void *)``: 0, or a negative errno. It may be called from any thread.
+    ``function`` is C ``int (*)(void *const *arguments, unsigned count)``: 0, or a negative errno. It submits the
+    ``argument`` of each of several, for other planes of one CRTC, as one commit. Any thread may call it.
     """
 
     @property
@@ -307,12 +318,16 @@ class Card(Protocol):
         """
         ...
 
+    def take_master(self) -> bool:
+        """Become DRM master again, or see that we still are; False while another process is."""
+        ...
+
     def matches(self, selector: str) -> bool:
         """Whether ``selector`` (a path, ``driver:NAME``, ``connector:NAME``) names this card."""
         ...
 
     def probe(self) -> None:
-        """Read the connectors' status, modes and EDID anew. Blocking (DDC)."""
+        """Read the connectors' status, modes and EDID anew. Blocking (DDC). HostError ENODEV: it is gone."""
         ...
 
     def dumb_framebuffer(self, width: int, height: int, fourcc: int) -> DumbFramebuffer:
@@ -365,6 +380,15 @@ class FdStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class DisplayChange:
+    """A card appeared, changed (monitors, leases), or is ``gone``."""
+
+    path: str | None
+    """Its device file; None: any may have changed."""
+    gone: bool
+
+
 class Host(Protocol):
     """The machine. One per daemon."""
 
@@ -378,8 +402,15 @@ class Host(Protocol):
         """A new handle, restricted to ``domid`` where the kernel can."""
         ...
 
-    def open_cards(self, selectors: Iterable[str]) -> tuple[Sequence[Card], Sequence[HostError]]:
-        """Open the cards that ``selectors`` name (empty: every card with KMS). Blocking.
+    def display_changes(self) -> AbstractAsyncContextManager[AsyncIterator[DisplayChange]]: ...
+    def open_lease(self, fd: int, name: str) -> Card:
+        """What a DRM lease holds, as a card with the path ``lease:NAME``; owns ``fd`` in any case. Blocking."""
+        ...
+
+    def open_cards(
+        self, selectors: Iterable[str], held: Iterable[str] = ()
+    ) -> tuple[Sequence[Card], Sequence[HostError]]:
+        """Open the cards that ``selectors`` name (empty: every card with KMS), but for paths ``held``. Blocking.
 
         A selector is a path, ``driver:NAME`` or ``connector:NAME``. What could not be opened is returned
         beside what could: one broken card must not take the others' screens.

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from xendisplback.daemon.fdstore import SystemdFdStore
 from xendisplback.errors import HostError
-from xendisplback.host import Card, DomainFacts
+from xendisplback.host import Card, DisplayChange, DomainFacts
+from xendisplback.kms.card import Card as KmsCard
 from xendisplback.kms.select import open_cards
+from xendisplback.kms.uevents import display_changes
 from xendisplback.xen.evtchn import Evtchn
 from xendisplback.xen.features import read_domain_facts
 from xendisplback.xen.gnttab import Gnttab
@@ -32,5 +34,13 @@ class NativeHost:
     def event_channels(self, domid: int) -> Evtchn:
         return Evtchn(domid)
 
-    def open_cards(self, selectors: Iterable[str]) -> tuple[Sequence[Card], Sequence[HostError]]:
-        return open_cards(selectors)
+    def display_changes(self) -> AbstractAsyncContextManager[AsyncIterator[DisplayChange]]:
+        return display_changes()
+
+    def open_lease(self, fd: int, name: str) -> Card:
+        return KmsCard.lease(fd, name)
+
+    def open_cards(
+        self, selectors: Iterable[str], held: Iterable[str] = ()
+    ) -> tuple[Sequence[Card], Sequence[HostError]]:
+        return open_cards(selectors, held)

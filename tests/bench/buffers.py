@@ -63,10 +63,16 @@ async def measure_buffers(count: int) -> BufferFigures:
 def _there(host: SimHost) -> dict[str, int]:
     return {
         "grants mapped": host.memory.mapped(),
-        "framebuffers": host.device.framebuffers,
+        "framebuffers": host.device.framebuffers - _backgrounds(host),
         "files": len(os.listdir("/proc/self/fd")),
         "objects": _objects(),
     }
+
+
+def _backgrounds(host: SimHost) -> int:
+    """Of outputs that are lit for nobody, for some seconds."""
+    screens = [host.device.screen(name) for name in ("HDMI-A-1", "HDMI-A-2")]
+    return len([screen for screen in screens if screen is not None and not any(screen.pixels)])
 
 
 def _objects() -> int:

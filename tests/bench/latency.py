@@ -120,9 +120,9 @@ async def _measure(load: str, work: Callable[[Guest], Awaitable[None]]) -> Laten
                 nursery.start_soon(flip_for_ever, domain.guest, (800, 600))
                 nursery.start_soon(work, other.guest)
                 await trio.sleep(1)
-                output = daemon.service.outputs.known("HDMI-A-1")
-                assert output is not None
-                trace = output.flips.trace(round(100 * SECONDS))
+                source = daemon.service.outputs.sources[0]
+                assert source.unique_id == "HDMI-A-1"
+                trace = source.scanout.trace(round(100 * SECONDS))
                 await trio.sleep(SECONDS)
                 flips = trace.close()
                 nursery.cancel_scope.cancel()

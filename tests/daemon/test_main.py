@@ -9,7 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import trio
@@ -53,11 +55,11 @@ def test_version() -> None:
     assert command("--version").stdout.startswith("xendisplback 0.")
 
 
-async def signalled(*numbers: signal.Signals) -> Service:
+async def signalled(*numbers: signal.Signals, kind: type[Service] = Service) -> Service:
     """A service that :func:`main.run_service` runs while the process gets these signals."""
     with trio.fail_after(20):
         async with SimHost() as host, trio.open_nursery() as nursery:
-            service = Service(Config(), host)
+            service = kind(Config(), host)
             nursery.start_soon(main.run_service, service, None)
             await trio.sleep(0.5)
             for number in numbers:
@@ -75,23 +77,63 @@ async def test_sigterm_ends_the_daemon_in_an_orderly_way(
     assert "stopped" in caplog.text
 
 
-async def test_sighup_reads_the_log_level_anew(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.fixture
+def config_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
     path = tmp_path / "config.toml"
     monkeypatch.setattr("xendisplback.config.DEFAULT_PATH", path)
-    path.write_text('log-level = "debug"\n')
     logger = logging.getLogger("xendisplback")
     before = logger.level
-    try:
-        await signalled(signal.SIGHUP, signal.SIGTERM)
-        assert logger.level == logging.DEBUG
-        path.write_text('log-level = "loud"\n')
-        await signalled(signal.SIGHUP, signal.SIGTERM)
-        assert logger.level == logging.DEBUG
-        assert "SIGHUP: nothing changed" in caplog.text
-    finally:
-        logger.setLevel(before)
+    yield path
+    logger.setLevel(before)
+
+
+class Reloaded(Service):
+    """Notes what it is to take over."""
+
+    taken: ClassVar[list[Config]] = []
+
+    async def reload(self, config: Config) -> None:
+        if config.route:
+            raise HostError("no output A")
+        self.taken.append(config)
+
+
+async def test_sighup_reads_the_configuration_anew(config_file: Path) -> None:
+    Reloaded.taken.clear()
+    config_file.write_text('log-level = "debug"\n[output.A]\nfit = "scale"\n')
+    await signalled(signal.SIGHUP, signal.SIGTERM, kind=Reloaded)
+    assert logging.getLogger("xendisplback").level == logging.DEBUG
+    assert [config.layout.output("A").fit for config in Reloaded.taken] == ["scale"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('log-level = "loud"\n', "log-level"),
+        ('log-level = "error"\n[route]\nlinux1 = ["A"]\n', "no output A"),
+    ],
+)
+async def test_after_sighup_nothing_changes_where_something_is_wrong(
+    config_file: Path, caplog: pytest.LogCaptureFixture, text: str, expected: str
+) -> None:
+    set_level("debug")
+    Reloaded.taken.clear()
+    config_file.write_text(text)
+    await signalled(signal.SIGHUP, signal.SIGTERM, kind=Reloaded)
+    assert Reloaded.taken == []
+    assert logging.getLogger("xendisplback").level == logging.DEBUG
+    assert "SIGHUP: nothing changed" in caplog.text
+    assert expected in caplog.text
+
+
+class SlowlyReloaded(Service):
+    async def reload(self, config: Config) -> None:
+        await trio.sleep_forever()
+
+
+async def test_the_end_does_not_wait_for_a_reload(config_file: Path) -> None:
+    config_file.write_text("")
+    await signalled(signal.SIGHUP, signal.SIGTERM, kind=SlowlyReloaded)
 
 
 async def lose_the_store() -> None:

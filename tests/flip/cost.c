@@ -21,7 +21,7 @@ struct connector {
 	uint32_t crtc;
 	struct xdb_path path;
 	struct xdb_channel *channel;
-	struct xdb_output *output;
+	struct xdb_scanout *scanout;
 };
 
 static struct connector connectors[MOST] __attribute__((aligned(4096)));
@@ -52,20 +52,21 @@ static int notify(void *handle, uint32_t port)
 	return 0;
 }
 
-static int commit(void *argument)
-{
-	const struct connector *connector = argument;
-	const uint32_t event[8] = { [0] = 2, [1] = 32, [7] = connector->crtc };
-
-	return write(connector->event_fd, event, sizeof(event)) < 0 ? -errno : 0;
-}
-
 static void must(int good, const char *what)
 {
 	if (!good) {
 		perror(what);
 		exit(1);
 	}
+}
+
+static int commit(void *const *arguments, unsigned commits)
+{
+	const struct connector *connector = arguments[0];
+	const uint32_t event[8] = { [0] = 2, [1] = 32, [7] = connector->crtc };
+
+	must(commits == 1, "one commit");
+	return write(connector->event_fd, event, sizeof(event)) < 0 ? -errno : 0;
 }
 
 static struct xdb_card *open_card(int *event_fd)
@@ -90,17 +91,17 @@ static void connect_to(struct connector *connector, struct xdb_card *card, int e
 	connector->event_fd = event_fd;
 	connector->crtc = crtc;
 	connector->path.fb_cookie = COOKIE;
-	connector->path.commit = (uintptr_t)commit;
-	connector->path.arguments[0] = connector->path.arguments[1] = (uintptr_t)connector;
+	connector->path.count = 1;
+	connector->path.parts[0].commit = (uintptr_t)commit;
+	connector->path.parts[0].arguments[0] = (uintptr_t)connector;
+	connector->path.parts[0].arguments[1] = (uintptr_t)connector;
 	*(uint32_t *)&connector->requests[12] = 1;
-	connector->output = xdb_output_new(0);
+	connector->scanout = xdb_scanout_new(0);
 	connector->channel = xdb_channel_new((uintptr_t)connector->requests, (uintptr_t)connector->events,
-					     &doorbell, eventfd(0, 0));
-	must(card && connector->output && connector->channel, "set up");
-	must(xdb_card_add(card, crtc, connector->output) == 0, "card");
-	must(xdb_output_add(connector->output, &connector->path) == 0, "path");
-	xdb_output_attach(connector->output, connector->channel);
-	xdb_channel_show_on(connector->channel, connector->output);
+					     &doorbell, connector->scanout, eventfd(0, 0));
+	must(card && connector->scanout && connector->channel, "set up");
+	must(xdb_card_tell(card, crtc, connector->scanout, 0) == 0, "card");
+	must(xdb_scanout_add(connector->scanout, &connector->path) == 0, "path");
 	must(xdb_channel_start(connector->channel) == 0, "start");
 }
 
@@ -149,12 +150,11 @@ int main(int argc, char **argv)
 	for (uint32_t i = 0; i < count; i++) {
 		xdb_channel_stop(connectors[i].channel);
 		must(xdb_channel_events_sent(connectors[i].channel) == flips / count, "events");
-		xdb_output_attach(connectors[i].output, NULL);
 		xdb_channel_free(connectors[i].channel);
 	}
 	for (uint32_t i = 0; i < count; i += CRTCS)
 		xdb_card_free(cards[i / CRTCS]);
 	for (uint32_t i = 0; i < count; i++)
-		xdb_output_free(connectors[i].output);
+		xdb_scanout_free(connectors[i].scanout);
 	return 0;
 }

@@ -8,8 +8,9 @@ import os
 import select
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from tests.commits import COMMIT_FUNCTION
 from xendisplback._ext import load_flip
 from xendisplback.protocol.displif import (
     PgFlip,
@@ -31,7 +32,7 @@ from xendisplback.protocol.ring import (
     SLOTS_AT,
 )
 from xendisplback.scanout.copy_job import CopyJob
-from xendisplback.scanout.flips import CardFlips, FlipPath, OutputFlips
+from xendisplback.scanout.flips import CardFlips, FlipPart, FlipPath, Scanout
 from xendisplback.sim.event_channels import EventChannelTable
 
 GUEST = 5
@@ -40,7 +41,6 @@ XR24 = fourcc("XR24")
 WIDTH, HEIGHT = 64, 16
 SIZE = 4 * WIDTH * HEIGHT
 SECONDS = 20.0
-_SUBMIT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
@@ -72,10 +72,11 @@ class Commit:
     """Of one buffer; counts, and may wait or refuse."""
 
     def __init__(self, connector: Connector, argument: int) -> None:
-        def submit(argument: int) -> int:
-            return connector.committed(argument)
+        def submit(arguments: Sequence[int], count: int) -> int:
+            assert count == 1
+            return connector.committed(arguments[0])
 
-        self._callback = _SUBMIT(submit)
+        self._callback = COMMIT_FUNCTION(submit)
         self.function = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
         self.argument = argument
 
@@ -101,19 +102,19 @@ class Connector:
         doorbell.unmask = self.backend.unmask_function
         doorbell.notify = self.backend.notify_function
         doorbell.request_port, doorbell.event_port = map(self.backend.bind, self.ports)
+        self.flips = Scanout(refresh_rate)
         self.handle = self.c.lib.xdb_channel_new(
-            self.requests.address, self.events.address, doorbell, self.attention
+            self.requests.address, self.events.address, doorbell, self.flips.handle, self.attention
         )
-        self.flips = OutputFlips(refresh_rate)
         self._card, self._event_fd = os.pipe()
         self.card = CardFlips(self._card, "/dev/dri/test")
-        self.card.add(CRTC, self.flips)
-        self.flips.attach(self)
-        self.c.lib.xdb_channel_show_on(self.handle, self.flips.handle)
+        self.card.tell(CRTC, self.flips)
         self.pictures = Page(SIZE)
         self.buffers = [Page(SIZE), Page(SIZE)]
         self.commits: list[int] = []
         self.refuse = 0
+        self.refused: set[int] = set()
+        """The commits that :attr:`refuse` is for; none: all."""
         self.instead: Callable[[], None] = lambda: None
         """Called in the channel's thread, within a commit."""
         self.paths: list[FlipPath] = []
@@ -126,7 +127,7 @@ class Connector:
     def committed(self, argument: int) -> int:
         self.commits.append(argument)
         self.instead()
-        return -self.refuse
+        return -self.refuse if argument in self.refused or not self.refused else 0
 
     def flip_event(self, crtc_id: int = CRTC) -> None:
         os.write(self._event_fd, struct.pack("=IIQIIII", 2, 32, 0, 7, 9, 1, crtc_id))
@@ -142,14 +143,19 @@ class Connector:
 
     def zero_copy(self, cookie: int, *, refresh: bool = False) -> FlipPath:
         commit = Commit(self, cookie)
-        return self._add(FlipPath(cookie, [], [commit], refresh=refresh))
+        return self._add(FlipPath(cookie, [FlipPart([], [commit], None, refresh)]))
 
     def copying(self, cookie: int) -> FlipPath:
         """Commits have 100 and 101 as arguments, by the buffer that they show."""
         jobs = self._jobs()
-        return self._add(
-            FlipPath(cookie, jobs, [Commit(self, 100), Commit(self, 101)], refresh=True)
-        )
+        commits = [Commit(self, 100), Commit(self, 101)]
+        return self._add(FlipPath(cookie, [FlipPart(jobs, commits, jobs[0], refresh=True)]))
+
+    def mirrored(self, cookie: int) -> FlipPath:
+        """On two CRTCs, CRTC and CRTC + 1; commits have ``cookie`` and ``cookie`` + 1 as arguments."""
+        self.card.tell(CRTC + 1, self.flips, part=1)
+        parts = [FlipPart([], [Commit(self, cookie + n)], None, refresh=False) for n in range(2)]
+        return self._add(FlipPath(cookie, parts))
 
     def _jobs(self) -> list[CopyJob]:
         source, pitch = self.pictures.address, 4 * WIDTH
@@ -244,7 +250,6 @@ class Connector:
         self.c.lib.xdb_channel_stop(self.handle)
         self.flips.stop()
         self.flips.abandon()
-        self.flips.attach(None)
         self.c.lib.xdb_channel_free(self.handle)
         self.card.close()
         self.flips.close()

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from tests.copy.programs import OPTIMIZED, PICTURES, SOURCES, build
 
+MIX = ("mix", "pace", "compose", "thread")
 FLIPS = [
-    SOURCES / f"flip_{name}.c" for name in ("ring", "channel", "output", "card", "trace", "thread")
+    SOURCES / f"flip_{name}.c" for name in ("ring", "channel", "scanout", "card", "trace", *MIX)
 ]
+MIXES = [SOURCES / f"flip_{name}.c" for name in MIX] + PICTURES
 
 
 def instructions_per_flip(folder: Path, connectors: int = 1, flips: int = 1920) -> float:

@@ -69,6 +69,19 @@ async def run_machine(
             assert len(host.memory.dmabufs) == 0
 
 
+def is_dark(host: SimHost, name: str = "HDMI-A-1") -> bool:
+    """Nothing but black, whether the monitor is switched off yet or not."""
+    screen = host.device.screen(name)
+    return screen is None or not any(screen.pixels)
+
+
+def guests_framebuffers(host: SimHost) -> int:
+    """Without the backgrounds of outputs that are lit for nobody."""
+    names = [connector.name for connector in host.device.objects.connectors.values()]
+    lit = [name for name in names if host.device.screen(name) is not None]
+    return host.device.framebuffers - len([name for name in lit if is_dark(host, name)])
+
+
 Machines = Callable[..., AbstractAsyncContextManager[Machine]]
 
 

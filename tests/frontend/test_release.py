@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 import trio
 
-from tests.frontend.conftest import Machine, Machines
+from tests.frontend.conftest import Machine, Machines, guests_framebuffers, is_dark
 from xendisplback.protocol.displif import DbufCreate, DbufDestroy, FbAttach
 from xendisplback.protocol.formats import fourcc
 from xendisplback.sim.controller import Controller, MemoryNeeds
@@ -33,7 +33,7 @@ def log(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def dark(m: Machine, name: str = "HDMI-A-1") -> bool:
-    return m.host.device.screen(name) is None
+    return is_dark(m.host, name)
 
 
 async def exporting(m: Machine, *connectors: str) -> Domain:
@@ -63,7 +63,7 @@ def nothing_is_left(m: Machine, domain: Domain, pages: int = RING_PAGES) -> None
     """Of the domain's buffers; ``pages``: what is mapped for other reasons."""
     assert m.host.memory.mapped(domain.domid) == pages
     assert len(m.host.memory.dmabufs) == 0
-    assert m.host.device.framebuffers == 0
+    assert guests_framebuffers(m.host) == 0
     assert not domain.memory.deferred, "the guest ended grants that were still mapped"
 
 
@@ -129,7 +129,7 @@ async def test_a_framebuffer_is_detached_before_its_buffer_is_released(machine: 
         framebuffer = await show(m, domain.guest)
         await domain.guest.fb_detach(framebuffer)
         assert dark(m)
-        assert m.host.device.framebuffers == 0
+        assert guests_framebuffers(m.host) == 0
         assert m.host.memory.mapped(domain.domid) == PAGES + RING_PAGES, "the buffer is still there"
         await domain.guest.dbuf_destroy(framebuffer.buffer)
         nothing_is_left(m, domain)

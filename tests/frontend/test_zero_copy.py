@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import pytest
 import trio
 
-from tests.frontend.conftest import TEST_SECONDS, Machine, run_machine
+from tests.frontend.conftest import TEST_SECONDS, Machine, is_dark, run_machine
 from xendisplback.config import CardSettings, Config
 from xendisplback.daemon.service import Service
 from xendisplback.sim.controller import Controller, MemoryNeeds
@@ -332,7 +332,7 @@ async def test_require_refuses_to_show_what_the_card_does_not_take() -> None:
         with pytest.raises(GuestError) as caught:
             await display.enable(framebuffer)
         assert caught.value.errno == errno.ENOMEM
-        assert m.host.device.screen("HDMI-A-1") is None
+        assert is_dark(m.host)
         await display.disable()
         await domain.guest.destroy_framebuffer(framebuffer)
         assert m.host.memory.mapped(domain.domid) == RING_PAGES
@@ -454,7 +454,7 @@ async def test_the_guest_does_not_notice_that_commits_begin_to_fail(
             assert screen(m) == expected
         assert (display.skipped_events, display.frame_done_timeouts) == (0, 0)
         reason = f"DRM_IOCTL_MODE_ATOMIC {errno.errorcode[number]}"
-        assert f"HDMI-A-1: by copy ({EXPORTS}: {reason}" in caplog.text
+        assert f", by copy ({EXPORTS}: {reason}" in caplog.text
 
 
 async def test_a_flip_that_meets_a_busy_controller_is_shown(
@@ -585,7 +585,7 @@ async def test_the_guest_does_not_notice_that_commits_begin_to_fail_for_two_buff
             await display.flip(frames[flip % 2])
             assert screen(m) == expected
         assert (display.skipped_events, display.frame_done_timeouts) == (0, 0)
-        assert f"HDMI-A-1: by copy ({EXPORTS}: DRM_IOCTL_MODE_ATOMIC" in caplog.text
+        assert f", by copy ({EXPORTS}: DRM_IOCTL_MODE_ATOMIC" in caplog.text
 
 
 async def test_a_way_given_up_leaves_no_export() -> None:

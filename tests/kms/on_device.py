@@ -24,6 +24,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.commits import submit
 from tests.drm_events import FlipEvent, read_events
 from xendisplback import host
 from xendisplback._ext import load_drm
@@ -40,7 +41,6 @@ from xendisplback.scanout.assign import assign_crtcs, primary_planes
 
 XR24 = int.from_bytes(b"XR24", "little")
 PRIME_HANDLE_TO_FD = 0xC00C642D  # DRM_IOWR(0x2d, struct drm_prime_handle)
-SUBMIT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 Hold = Callable[["Screen", int], None]
 
 
@@ -104,8 +104,7 @@ class Screen:
     commits: list[host.PreparedCommit]
 
     def submit(self, index: int) -> int:
-        commit = self.commits[index]
-        return int(SUBMIT(commit.function)(commit.argument))
+        return submit(self.commits[index])
 
     def close(self) -> None:
         for commit in self.commits:

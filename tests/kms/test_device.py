@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -52,6 +52,7 @@ class FakeDevice(Device):
         self.path = "/dev/dri/card0"
         self.driver = "fake"
         self.fd = -1
+        self.leased = False
 
 
 class RecordingBuffer:
@@ -191,8 +192,12 @@ def test_a_test_says_no_but_raises_when_the_device_is_gone() -> None:
 def test_a_commit_is_laid_out_object_by_object() -> None:
     seen: list[xdb_commit] = []
 
-    def submit(commit: xdb_commit) -> int:
-        seen.append(commit)
+    def submit(commits: object, count: int) -> int:
+        assert count == 1
+        # In C an array of pointers to nothing in particular.
+        seen.append(
+            cast("Any", load_drm().ffi).cast("struct xdb_commit *", cast("Any", commits)[0])
+        )
         return 0
 
     device = FakeDevice(xdb_commit_submit=submit)

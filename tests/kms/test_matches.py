@@ -20,7 +20,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Card:
         return 0
 
     def connectors(self: Card) -> list[Connector]:
-        return [Connector(30, "HDMI-A-1", ConnectorState("disconnected", (), b"", 1))]
+        return [Connector(30, "HDMI-A-1", ConnectorState("disconnected", (), b"", 1, 0))]
 
     monkeypatch.setattr(Card, "_plane_ids", returns([]))
     monkeypatch.setattr("xendisplback.kms.card.SavedScreen", returns(None))

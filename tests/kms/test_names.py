@@ -43,5 +43,5 @@ def test_unknown_status_counts_as_connected_with_modes(
     status: Status, modes: int, connected: bool
 ) -> None:
     mode = Mode(*(0,) * 14, name="any")
-    state = ConnectorState(status, (mode,) * modes, b"", 1)
+    state = ConnectorState(status, (mode,) * modes, b"", 1, 0)
     assert Connector(30, "VGA-1", state).connected is connected

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from xendisplback.kms.mode import Mode
 from xendisplback.scanout.assign import assign_crtcs, assign_planes, primary_planes
-from xendisplback.scanout.modes import XRGB8888
+from xendisplback.scanout.plane_format import XRGB8888
 
 
 @dataclass
@@ -24,6 +24,7 @@ class FakeConnector:
     name: str = "HDMI-A-1"
     modes: list[Mode] = field(default_factory=list[Mode])
     edid: bytes = b""
+    crtc_id: int = 0
 
 
 @dataclass

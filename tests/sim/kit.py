@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
 
+from tests.commits import submit
 from xendisplback.host import AtomicReq, Card, ExportKind, Framebuffer
 from xendisplback.kms.geometry import Geometry
 from xendisplback.protocol.formats import fourcc
@@ -89,6 +89,4 @@ def modeset(card: Card, framebuffer: Framebuffer, size: tuple[int, int] | None =
 def flip_to(card: Card, framebuffer: Framebuffer) -> int:
     request = card.atomic()
     request.add(card.planes[0], {"FB_ID": framebuffer.id})
-    prepared = request.prepare_flip(card.crtcs[0])
-    function = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(prepared.function)
-    return int(function(prepared.argument))
+    return submit(request.prepare_flip(card.crtcs[0]))

@@ -21,6 +21,7 @@ from xendisplback.daemon.logs import set_level, start_logging
 from xendisplback.daemon.service import Service
 from xendisplback.errors import HostError, leaves
 from xendisplback.host import Host
+from xendisplback.operator.control import serve_control
 
 logger = logging.getLogger(__name__)
 
@@ -50,35 +51,51 @@ async def run_service(service: Service, config_path: Path | None) -> None:
         signals.start_soon(_obey_signals, service, config_path)
         async with trio.open_nursery() as nursery:
             await nursery.start(service.run)
+            signals.start_soon(_serve_operator, service)
             # What exists now lives as long as the daemon: the collector need not walk it at every pass.
             gc.collect()
             gc.freeze()
         signals.cancel_scope.cancel()
 
 
-async def _obey_signals(service: Service, config_path: Path | None) -> None:
-    """SIGTERM, SIGINT: end in an orderly way; a second one: at once. SIGHUP: read the log level anew."""
-    stopping = False
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-        async for number in signals:
-            if number == signal.SIGHUP:
-                _reload(config_path)
-            elif stopping:
-                logger.error("ended at once by a second %s", signal.Signals(number).name)
-                os._exit(1)
-            else:
-                stopping = True
-                logger.info("%s: closing all frontends", signal.Signals(number).name)
-                service.stop()
-
-
-def _reload(config_path: Path | None) -> None:
+async def _serve_operator(service: Service) -> None:
+    """Task. Guests are served without a control socket too."""
     try:
-        config = load_config(config_path)
-    except ConfigError as error:
-        logger.error("SIGHUP: nothing changed: %s", error)
-        return
+        await serve_control(service.control_socket, service.outputs)
+    except HostError as error:
+        logger.error("no control socket: %s", error)
+
+
+async def _obey_signals(service: Service, config_path: Path | None) -> None:
+    """SIGTERM, SIGINT: end in an orderly way; a second one: at once. SIGHUP: read the file anew."""
+    stopping = False
+    reloading = trio.Lock()
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async with trio.open_nursery() as nursery:
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    # As a task: outputs that change take seconds, and SIGTERM is not to wait for them.
+                    nursery.start_soon(_reload, service, config_path, reloading)
+                elif stopping:
+                    logger.error("ended at once by a second %s", signal.Signals(number).name)
+                    os._exit(1)
+                else:
+                    stopping = True
+                    logger.info("%s: closing all frontends", signal.Signals(number).name)
+                    service.stop()
+
+
+async def _reload(service: Service, config_path: Path | None, reloading: trio.Lock) -> None:
+    async with reloading:
+        try:
+            config = load_config(config_path)
+            await service.reload(config)
+        except HostError as error:
+            logger.error("SIGHUP: nothing changed: %s", error)
+            return
     set_level(config.log_level)
     logger.info(
-        "SIGHUP: log level is %s; other keys take effect at the next start", config.log_level
+        "SIGHUP: log level is %s, and outputs and routes are the configuration's;"
+        " other keys take effect at the next start",
+        config.log_level,
     )

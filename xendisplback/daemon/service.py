@@ -9,6 +9,7 @@ then the outputs are put back as they were found.
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import trio
 
@@ -37,6 +38,10 @@ class Service:
         self._host = host
         self._stop = trio.Event()
         self.outputs = Outputs(host, config)
+
+    @property
+    def control_socket(self) -> Path:
+        return Path(self._config.control_socket)
 
     def stop(self) -> None:
         """Ask :meth:`run` to end in an orderly way."""
@@ -71,6 +76,10 @@ class Service:
         finally:
             grants.close()
         logger.info("stopped")
+
+    async def reload(self, config: Config) -> None:
+        """Use what of ``config`` can change while guests are served. Raises HostError, then nothing changed."""
+        await self.outputs.reload(config)
 
     async def _close(self, store: XenStore, domid: int, discovery: Discovery) -> None:
         with trio.move_on_after(STOP_SECONDS) as scope:

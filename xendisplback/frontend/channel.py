@@ -8,8 +8,8 @@ request, so requests of one channel are answered in order, and a guest that floo
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 from xendisplback._ext import load_flip
 from xendisplback.errors import HostError
@@ -27,17 +27,29 @@ from xendisplback.protocol.displif import (
 )
 from xendisplback.protocol.errors import ProtocolViolation, RequestError
 from xendisplback.protocol.ring import EVENT_SLOTS, RING_SLOTS, U32
-from xendisplback.scanout.dark import DarkScreen, too_early
-from xendisplback.scanout.frame import Crop
+from xendisplback.scanout.dark import too_early
 from xendisplback.scanout.ladder import COMMIT
-from xendisplback.scanout.output import Output
+from xendisplback.scanout.source import Source
+
+
+class Tasks(Protocol):
+    """What takes long: started as tasks, which answer or send the event, and then :meth:`Channel.resume`."""
+
+    def slow(self, channel: Channel, request: Request) -> None:
+        """A request that may wait."""
+        ...
+
+    def flip_refused(self, channel: Channel, request: PgFlip, error: HostError) -> None:
+        """A card refused a flip that was answered."""
+        ...
+
+    def refresh_refused(self, channel: Channel, error: HostError) -> None: ...
+    def stuck(self, channel: Channel) -> None:
+        """A flip event did not come."""
+        ...
 
 
 class Channel:
-    """``slow`` starts the task for a request that may wait, ``refused`` the one for a flip that the card refused:
-    they answer or send the event, and then :meth:`resume`.
-    """
-
     def __init__(
         self,
         nodes: ConnectorNodes,
@@ -46,10 +58,9 @@ class Channel:
         events: EventChannels,
         attention_fd: int,
         buffers: BufferTable,
-        dark: DarkScreen,
+        source: Source,
         log: GuestLog,
-        slow: Callable[[Channel, Request], None],
-        refused: Callable[[Channel, PgFlip, HostError], None],
+        tasks: Tasks,
     ) -> None:
         """``pages``: for requests, for events. ``attention_fd``: an eventfd that says when to :meth:`attend`.
 
@@ -58,16 +69,9 @@ class Channel:
         self.nodes = nodes
         self.version = version
         self.log = log
-        self.dark = dark
-        """What completes flips while no output is lit for this connector: Linux flips then too (DPMS)."""
-        self.output: Output | None = None
-        """From the first SET_CONFIG on."""
-        self.crop: Crop | None = None
-        """What the last SET_CONFIG asked to show."""
+        self.source = source
         self._buffers = buffers
-        self._slow = slow
-        self._refused = refused
-        self._how = ""
+        self._tasks = tasks
         self._c = c = load_flip()
         self._slot = c.ffi.new("char[]", SLOT_SIZE)
         self._error = c.ffi.new("int *")
@@ -79,7 +83,8 @@ class Channel:
         doorbell.event_port = events.bind(nodes.event_channel)
         requests, event_page = pages
         self.handle = c.lib.xdb_channel_new(
-            requests.address, event_page.address, doorbell, attention_fd
+            *(requests.address, event_page.address, doorbell),
+            *(source.scanout.handle, attention_fd),
         )
         if not self.handle:
             raise HostError("a channel", call="eventfd", errno=c.ffi.errno)
@@ -96,17 +101,12 @@ class Channel:
         """After :meth:`attend` handed something over: let the thread go on."""
         self._c.lib.xdb_channel_resume(self.handle)
 
-    def show_on(self, output: Output) -> None:
-        """From now on the thread flips on ``output``. While handed over."""
-        self.output = output
-        self._c.lib.xdb_channel_show_on(self.handle, output.flips.handle)
-
     def stop(self) -> None:
         """End the thread. Blocking: it ends the flip that it is at."""
         self._c.lib.xdb_channel_stop(self.handle)
 
     def close(self) -> None:
-        """Stopped, and no output is attached to it."""
+        """Stopped, and nothing of it is on screen."""
         self._c.lib.xdb_channel_free(self.handle)
 
     def attend(self) -> None:
@@ -122,13 +122,11 @@ class Channel:
         elif why == lib.XDB_REFUSED:
             request = parse_request(slot, self.version)
             assert isinstance(request, PgFlip)
-            self._refused(self, request, self._commit_refused())
+            self._tasks.flip_refused(self, request, self._commit_refused())
         elif why == lib.XDB_NOT_REFRESHED:
-            self._lit().fail(self._commit_refused())
-            self.resume()
+            self._tasks.refresh_refused(self, self._commit_refused())
         elif why == lib.XDB_STUCK:
-            self._lit().fail_stuck()
-            self.resume()
+            self._tasks.stuck(self)
         elif why == lib.XDB_VIOLATION:
             raise ProtocolViolation(self._describe_requests())
         elif why == lib.XDB_BROKEN:
@@ -137,12 +135,10 @@ class Channel:
     def _on_request(self, slot: bytes) -> None:
         try:
             request = parse_request(slot, self.version)
-            if isinstance(request, PgFlip) and (self.output is None or self.output.dark):
-                self._buffers.frame(request.fb_cookie)
-                self.dark.flip(partial(self.send_flip_event, request.fb_cookie))
+            if isinstance(request, PgFlip) and self._flip_in_the_dark(request):
                 self.answer(encode_response(request.request_id, request.OPERATION))
             else:
-                self._slow(self, request)
+                self._tasks.slow(self, request)
                 return
         except RequestError as error:
             self._refuse(slot, error)
@@ -155,10 +151,10 @@ class Channel:
         self.answer(encode_response(request_id, operation, -error.status))
         self.resume()
 
-    def _lit(self) -> Output:
-        """The output that the thread showed something on."""
-        assert self.output is not None
-        return self.output
+    def _flip_in_the_dark(self, request: PgFlip) -> bool:
+        frame = self._buffers.frame(request.fb_cookie)
+        done = partial(self.send_flip_event, request.fb_cookie)
+        return self.source.flip_in_the_dark(frame, done)
 
     def _commit_refused(self) -> HostError:
         return HostError("commit refused", call=COMMIT, errno=self._error[0])
@@ -202,9 +198,3 @@ class Channel:
     def flip_events(self) -> int:
         """How many were sent."""
         return self._c.lib.xdb_channel_events_sent(self.handle)
-
-    def shown_as(self, how: str) -> None:
-        """Log how the output shows this connector, when that changes."""
-        if how != self._how:
-            self._how = how
-            self.log.info("shown on %s", how)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 
 import trio
@@ -24,7 +24,8 @@ from xendisplback.frontend.requests import RequestHandler
 from xendisplback.host import EventChannels, GrantMapping
 from xendisplback.protocol.displif import PgFlip, Request
 from xendisplback.scanout.dark import DarkScreen
-from xendisplback.scanout.output import REQUEST_SECONDS
+from xendisplback.scanout.layout import GuestName
+from xendisplback.scanout.source import REQUEST_SECONDS
 from xendisplback.xen.gnttab import DomainGrants
 
 logger = logging.getLogger(__name__)
@@ -65,12 +66,24 @@ class Connection:
         channel.answer(await self._handler.handle(channel, request))
         channel.resume()
 
-    def refused(self, channel: Channel, request: PgFlip, error: HostError) -> None:
+    def flip_refused(self, channel: Channel, request: PgFlip, error: HostError) -> None:
         self._nursery.start_soon(self._show_otherwise, channel, request, error)
 
     async def _show_otherwise(self, channel: Channel, request: PgFlip, error: HostError) -> None:
         await self._handler.show_otherwise(channel, request, error)
         channel.send_flip_event(request.fb_cookie)
+        channel.resume()
+
+    def refresh_refused(self, channel: Channel, error: HostError) -> None:
+        self._nursery.start_soon(self._then_resume, channel, channel.source.refresh_refused, error)
+
+    def stuck(self, channel: Channel) -> None:
+        self._nursery.start_soon(self._then_resume, channel, channel.source.give_up)
+
+    async def _then_resume(
+        self, channel: Channel, work: Callable[..., Awaitable[None]], *arguments: object
+    ) -> None:
+        await work(*arguments)
         channel.resume()
 
 
@@ -103,11 +116,15 @@ def _open_events(
 
 @asynccontextmanager
 async def connect(
-    backend: Backend, grants: DomainGrants, device: Device, nodes: FrontendNodes
+    backend: Backend,
+    grants: DomainGrants,
+    device: Device,
+    domain_name: str,
+    nodes: FrontendNodes,
 ) -> AsyncGenerator[Connection, None]:
     """A connection that serves nobody yet; released on exit, within ``RELEASE_SECONDS``."""
     buffers = BufferTable()
-    handler = RequestHandler(device, backend, grants, buffers)
+    handler = RequestHandler(device.domid, backend.allocator, grants, buffers)
     with ExitStack() as stack:
         pages = await _map_pages(grants, nodes.connectors, stack)
         events = _open_events(backend, device.domid, nodes, stack)
@@ -121,17 +138,16 @@ async def connect(
                 for connector, own_pages, own_events in zip(
                     nodes.connectors, pages, events, strict=True
                 ):
+                    log = GuestLog(logger, f"{device} connector {connector.index}")
+                    name = GuestName(domain_name, device.index, connector.index)
+                    source = backend.outputs.source(
+                        name, connector.output, DarkScreen(nursery), log
+                    )
+                    stack.callback(source.scanout.close)
+                    handler.sources.append(source)
                     channel = Channel(
-                        connector,
-                        nodes.version,
-                        own_pages,
-                        own_events,
-                        attention_fd,
-                        buffers,
-                        DarkScreen(nursery),
-                        GuestLog(logger, f"{device} connector {connector.index}"),
-                        connection.slow,
-                        connection.refused,
+                        *(connector, nodes.version, own_pages, own_events, attention_fd),
+                        *(buffers, source, log, connection),
                     )
                     stack.callback(channel.close)
                     channels.append(channel)
@@ -142,7 +158,10 @@ async def connect(
                 await trio.to_thread.run_sync(_stop, channels)
                 await handler.release()
             for channel in channels:
-                channel.log.info("closed after %d flips", channel.flip_events)
+                channel.log.info(
+                    "closed after %d flips; %d pictures were copied",
+                    *(channel.flip_events, channel.source.scanout.copies),
+                )
 
 
 def _stop(channels: Sequence[Channel]) -> None:

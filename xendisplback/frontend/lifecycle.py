@@ -13,7 +13,7 @@ from xendisplback.frontend.backend import Backend
 from xendisplback.frontend.connection import Connection, connect
 from xendisplback.frontend.device import Device, GuestLog, escape
 from xendisplback.frontend.nodes import read_nodes
-from xendisplback.protocol.nodes import parse_state
+from xendisplback.protocol.nodes import is_domain_name, parse_state
 from xendisplback.protocol.xenbus import (
     DWELL_SECONDS,
     FAILED,
@@ -48,6 +48,8 @@ class Frontend:
         self._store = backend.store
         self._grants = DomainGrants(backend.grants, device.domid)
         self._log = GuestLog(logger, str(device))
+        self._domain_name = str(device.domid)
+        """What routes call the domain: xl's name, or its number."""
         self._phase = Phase.NEW
         self._phase_since = 0.0
         self._handled: tuple[Phase, XenbusState] | None = None
@@ -73,6 +75,8 @@ class Frontend:
     async def run(self) -> None:
         """Until the device is gone or :meth:`stop`. When cancelled it releases, and publishes nothing."""
         untrusted_name = await self._store.get(f"/local/domain/{self.device.domid}/name")
+        if untrusted_name is not None and is_domain_name(untrusted_name):
+            self._domain_name = untrusted_name
         self._log.info("found (domain %s)", escape(untrusted_name or "without a name"))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_frontend)
@@ -199,7 +203,9 @@ class Frontend:
     async def _guard(self, on_connected: Callable[[Connection], Awaitable[None]]) -> None:
         try:
             nodes = await read_nodes(self._store, self.device)
-            async with connect(self._backend, self._grants, self.device, nodes) as connection:
+            async with connect(
+                self._backend, self._grants, self.device, self._domain_name, nodes
+            ) as connection:
                 await on_connected(connection)
         except* FrontendError as group:
             for error in leaves(group):

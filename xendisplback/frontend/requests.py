@@ -6,17 +6,15 @@ Each has taken its full effect when its response is written: Linux frees and reu
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
 
 import trio
 
-from xendisplback.errors import GONE, HostError
-from xendisplback.frontend.backend import Backend
+from xendisplback.errors import HostError
+from xendisplback.frontend.allocation import Allocator
 from xendisplback.frontend.buffers import BufferTable
 from xendisplback.frontend.channel import Channel
-from xendisplback.frontend.device import Device
 from xendisplback.frontend.memory import BufferMemory, GrantedMemory, GuestMemory
 from xendisplback.protocol.directory import DirectoryFill, DirectoryWalk
 from xendisplback.protocol.displif import (
@@ -35,30 +33,25 @@ from xendisplback.protocol.errors import RequestError
 from xendisplback.protocol.layout import PAGE, check_create, pages_needed
 from xendisplback.protocol.status import Status, response_status
 from xendisplback.scanout.frame import Crop
-from xendisplback.scanout.ladder import CardFacts, Ladder, Step
-from xendisplback.scanout.output import REQUEST_SECONDS, Output
+from xendisplback.scanout.ladder import Step
+from xendisplback.scanout.source import REQUEST_SECONDS, Source
 from xendisplback.xen.gnttab import DomainGrants
 from xendisplback.xen.shared_memory import read_memory, write_memory
-
-CARD_GONE = GONE | {errno.EFAULT}
-"""EFAULT: its memory vanished under a copy."""
 
 
 class RequestHandler:
     """The slow requests of one connection, one at a time over all its channels."""
 
     def __init__(
-        self, device: Device, backend: Backend, grants: DomainGrants, buffers: BufferTable
+        self, domid: int, allocator: Allocator, grants: DomainGrants, buffers: BufferTable
     ) -> None:
-        self._name = str(device)
-        self._domid = device.domid
+        self.sources: list[Source] = []
+        """Of all channels."""
+        self._domid = domid
         self._grants = grants
-        self._allocator = backend.allocator
-        self._ladders: dict[CardFacts, Ladder] = {}
+        self._allocator = allocator
         self._buffers = buffers
-        self._outputs = backend.outputs
         self._lock = trio.Lock()
-        self._held: list[Output] = []
 
     async def handle(self, channel: Channel, request: Request) -> bytes:
         """Do what ``request`` asks; returns the response."""
@@ -116,15 +109,15 @@ class RequestHandler:
     async def _create(self, channel: Channel, request: DbufCreate) -> None:
         pages = check_create(request)
         self._buffers.check_room(request, pages)
-        output = self._outputs.known(channel.nodes.output)
         if request.flags & REQ_ALLOC:
-            memory: BufferMemory = await self._allocate(request, output)
+            memory: BufferMemory = await self._allocate(request, channel.source)
         else:
-            memory = await self._hold(request, pages, output)
+            memory = await self._hold(request, pages, channel.source)
         self._buffers.add(request, memory)
 
-    async def _allocate(self, request: DbufCreate, output: Output | None) -> GrantedMemory:
-        card = output.card if output is not None else None
+    async def _allocate(self, request: DbufCreate, source: Source) -> GrantedMemory:
+        outputs = source.outputs
+        card = outputs[0].card if outputs else None
         memory = await self._allocator.allocate(self._domid, request, card)
         try:
             await self._fill_directory(request.gref_directory, memory.refs)
@@ -133,18 +126,19 @@ class RequestHandler:
             raise
         return memory
 
-    async def _hold(self, request: DbufCreate, pages: int, output: Output | None) -> GuestMemory:
-        """Map or export the guest's pages: from the response on it counts on it that we have them.
+    async def _hold(self, request: DbufCreate, pages: int, source: Source) -> GuestMemory:
+        """Map or export the guest's pages, in the way that they will likely be shown in.
 
-        ``output``: where they will likely be shown, for the way that they will then take.
+        From the response on the guest counts on it that we have them.
         """
         deadline = trio.current_time() + REQUEST_SECONDS
         refs = await self._read_directory(request.gref_directory, pages, deadline)
         memory = GuestMemory(self._grants, refs, request.shape)
-        if output is None:
+        outputs = source.outputs
+        if not outputs:
             await memory.address(deadline)
             return memory
-        climb = self._ladder(output).climb(memory.steps, memory.shape)
+        climb = source.ladder(outputs[0]).climb(memory.steps, memory.shape)
         while climb.step is not Step.COPY:
             try:
                 lease = await memory.dmabuf(climb.step, deadline)
@@ -155,9 +149,6 @@ class RequestHandler:
                 return memory
         await memory.address(deadline)
         return memory
-
-    def _ladder(self, output: Output) -> Ladder:
-        return self._ladders.setdefault(output.facts, Ladder(output.facts))
 
     async def _destroy(self, channel: Channel, request: DbufDestroy) -> None:
         buffer = self._buffers.buffer(request.dbuf_cookie)
@@ -175,8 +166,8 @@ class RequestHandler:
         """Take a framebuffer out of the table and off every output of this guest. Raises RequestError ENOENT."""
         # First out of the table: a flip on another channel must not find it while we wait.
         frame = self._buffers.detach(fb_cookie)
-        for output in self._held:
-            await output.forget(frame)
+        for source in self.sources:
+            await source.forget(frame)
 
     async def show_otherwise(self, channel: Channel, request: PgFlip, error: HostError) -> None:
         """The card refused a flip that was answered already."""
@@ -186,14 +177,11 @@ class RequestHandler:
             except RequestError:
                 # Detached on another channel meanwhile.
                 return
-            if channel.output is not None:
-                await channel.output.show_otherwise(frame, error)
+            await channel.source.show_otherwise(frame, error)
 
     async def _configure(self, channel: Channel, request: SetConfig) -> None:
         if request.disables:
-            await channel.dark.settle()
-            if channel.output is not None:
-                await channel.output.disable()
+            await channel.source.disable()
             channel.log.info("off")
             return
         frame = self._buffers.frame(request.fb_cookie)
@@ -210,40 +198,23 @@ class RequestHandler:
                 f"SET_CONFIG: {request.width}x{request.height} at {request.x},{request.y} is not inside"
                 f" the {frame.layout.width}x{frame.layout.height} framebuffer",
             )
-        await channel.dark.settle()
-        output = await self._outputs.find(channel.nodes.output)
-        output.claim(channel, f"{self._name} connector {channel.nodes.index}")
-        if output not in self._held:
-            self._held.append(output)
-        channel.shown_as(await output.configure(frame, crop, self._ladder(output)))
-        channel.show_on(output)
-        channel.crop = crop
+        await channel.source.configure(frame, crop)
 
     async def _flip(self, channel: Channel, request: PgFlip) -> None:
         """A flip that takes more: the framebuffer's first one, or one that is too small."""
         frame = self._buffers.frame(request.fb_cookie)
-        crop = channel.crop
+        crop = channel.source.crop
         if crop is None or not crop.inside(frame.layout):
             raise RequestError(
                 Status.EINVAL,
                 f"PG_FLIP: the {frame.layout.width}x{frame.layout.height} framebuffer does not hold"
                 " what SET_CONFIG set",
             )
-        output = await self._outputs.find(channel.nodes.output)
-        try:
-            channel.shown_as(await output.configure(frame, crop, self._ladder(output)))
-        except HostError as error:
-            if error.errno not in CARD_GONE:
-                raise
-            # The output is dark now. As for a flip that needed nothing new, the guest is to run on.
-            channel.log.error("PG_FLIP: %s", error)
+        await channel.source.flip(frame)
         channel.send_flip_event(request.fb_cookie)
 
     async def _edid(self, channel: Channel, request: GetEdid) -> int:
-        output = await self._outputs.find(channel.nodes.output)
-        edid = output.edid
-        if not edid:
-            raise RequestError(Status.ENOENT, f"GET_EDID: output {output.name} has no EDID")
+        edid = await channel.source.edid(channel.nodes.width, channel.nodes.height)
         if len(edid) > request.buffer_sz:
             raise RequestError(
                 Status.ENOSPC, f"GET_EDID: {request.buffer_sz} bytes for an EDID of {len(edid)}"
@@ -263,9 +234,8 @@ class RequestHandler:
         """Off all outputs, then release every buffer. Outputs first: they read the memory."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(_close, self._buffers.clear())
-            for output in self._held:
-                stack.push_async_callback(output.release)
-            self._held.clear()
+            for source in self.sources:
+                stack.push_async_callback(source.release)
 
 
 async def _close(memories: Sequence[BufferMemory]) -> None:

@@ -54,7 +54,9 @@ class PreparedCommit:
 
     def submit(self) -> int:
         """0, or a negative errno."""
-        return self._device.lib.xdb_commit_submit(self._commit)
+        return self._device.lib.xdb_commit_submit(
+            self._device.ffi.new("void *[]", [self._commit]), 1
+        )
 
     def close(self) -> None:
         """A submission from now on fails with EBADF: it must not reach what reuses the fd."""

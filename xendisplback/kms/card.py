@@ -6,10 +6,11 @@ Objects may be used from any thread, one thread at a time for each method that s
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 
-from xendisplback.errors import HostError
+from xendisplback.errors import GONE, HostError
 from xendisplback.kms.atomic import AtomicReq
 from xendisplback.kms.blob import Blob
 from xendisplback.kms.connector import Connector, read_connector
@@ -33,18 +34,23 @@ class NoKms(HostError):
 
 
 class Card:
-    def __init__(self, path: str) -> None:
-        """Open, become master, probe. Blocking (DDC).
+    def __init__(self, path: str, lease: int | None = None) -> None:
+        """Open, become master, probe. Blocking (DDC). ``lease``: see :class:`Device`.
 
         Raises NoKms, and HostError: no permission, not master, no atomic mode setting, no dumb
         buffers.
         """
-        self._device = Device(path)
+        self._device = Device(path, lease)
         try:
             self._set_up()
         except BaseException:
             self._device.close()
             raise
+
+    @classmethod
+    def lease(cls, fd: int, name: str) -> Card:
+        """What a DRM lease holds; owns ``fd``, also when it fails. Blocking. Raises HostError."""
+        return cls(f"lease:{name}", fd)
 
     def _set_up(self) -> None:
         device = self._device
@@ -155,6 +161,9 @@ class Card:
     def scans_first_address(self) -> bool:
         return scans_first_address(self.driver, self._device.fd)
 
+    def take_master(self) -> bool:
+        return self._device.try_master()
+
     def matches(self, selector: str) -> bool:
         """Raises HostError where it is no selector."""
         kind, name = parse_selector(selector)
@@ -166,7 +175,9 @@ class Card:
 
     def probe(self) -> None:
         """Connectors that stay are the same objects as before; MST connectors come and go."""
-        _, ids = self._resources()
+        crtcs, ids = self._resources()
+        if not crtcs:
+            raise self._device.failure("no CRTC", "drmModeGetResources", errno.ENODEV)
         connectors: dict[int, Connector] = {}
         for object_id in ids:
             name, state = read_connector(self._device, self._tables, object_id, self._encoder)
@@ -211,7 +222,11 @@ class Card:
         if self._device.fd < 0:
             return
         try:
-            self._before.restore(self._used, self._own_framebuffers)
+            if self._device.try_master():
+                self._before.restore(self._used, self._own_framebuffers)
+        except HostError as error:
+            if error.errno not in GONE:
+                raise
         finally:
             self._device.drop_master()
             self._device.close()

@@ -24,6 +24,7 @@ class ConnectorState:
     modes: tuple[Mode, ...]
     edid: bytes
     possible_crtcs: int
+    crtc_id: int
 
 
 class Connector:
@@ -54,6 +55,10 @@ class Connector:
     @property
     def possible_crtcs(self) -> int:
         return self.state.possible_crtcs
+
+    @property
+    def crtc_id(self) -> int:
+        return self.state.crtc_id
 
     def __repr__(self) -> str:
         return f"<Connector {self.name} {self.status}>"
@@ -99,4 +104,5 @@ def read_connector(
         modes=tuple(Mode.unpack(raw[i : i + size]) for i in range(0, len(raw), size)),
         edid=read_blob(device, properties.values.get("EDID", 0)),
         possible_crtcs=possible_crtcs,
+        crtc_id=properties.values.get("CRTC_ID", 0),
     )

@@ -31,13 +31,17 @@ _PERMISSION_HINT = (
 class Device:
     """Owns ``fd``, whose reads block: a thread in C waits for events in one."""
 
-    def __init__(self, path: str) -> None:
-        """Raises HostError where ``path`` can't be opened or is no DRM device."""
+    def __init__(self, path: str, lease: int | None = None) -> None:
+        """``lease``: the file descriptor of a DRM lease, ``path`` then is its name for messages; owned.
+
+        Raises HostError where ``path`` can't be opened or is no DRM device.
+        """
         drm = load_drm()
         self.lib: Lib = drm.lib
         self.ffi: FFI = drm.ffi
         self.path = path
-        self.fd = _open(path)
+        self.leased = lease is not None
+        self.fd = _open(path) if lease is None else lease
         try:
             self.driver = self._driver_name()
         except BaseException:
@@ -57,6 +61,9 @@ class Device:
     def failure(
         self, message: str, call: str, number: int | None, hint: str | None = None
     ) -> HostError:
+        if self.leased and number == errno.ENOENT:
+            # Objects that are not leased any more do not exist for us.
+            return HostError("the lease was revoked", call=call, path=self.path, errno=errno.ENODEV)
         if number in {errno.ENODEV, errno.ENXIO}:
             message, hint = "the display device is gone", None
         elif number == errno.EACCES and hint is None:
@@ -92,6 +99,14 @@ class Device:
         """Raises HostError, naming who is master where debugfs tells."""
         if self.lib.drmSetMaster(self.fd) != 0:
             raise self.failure("not DRM master", "drmSetMaster", self.ffi.errno, self.master_hint())
+
+    def try_master(self) -> bool:
+        """Raises HostError where the device is gone."""
+        if self.lib.drmSetMaster(self.fd) == 0:
+            return True
+        if self.ffi.errno in GONE:
+            raise self.failure("not DRM master", "drmSetMaster", self.ffi.errno)
+        return False
 
     def master_hint(self) -> str:
         holder = master_holder(self.path)

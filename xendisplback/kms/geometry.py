@@ -26,6 +26,10 @@ class Rect:
     width: int
     height: int
 
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.width, self.height
+
     def covers(self, other: Rect) -> bool:
         return (
             self.x <= other.x

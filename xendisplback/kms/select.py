@@ -16,8 +16,10 @@ DEVICES = Path("/dev/dri")
 SYSFS = Path("/sys/class/drm")
 
 
-def open_cards(selectors: Iterable[str]) -> tuple[list[Card], list[HostError]]:
-    """What could be opened, and what could not. Blocking. For :class:`xendisplback.host.Host`.
+def open_cards(
+    selectors: Iterable[str], held: Iterable[str] = ()
+) -> tuple[list[Card], list[HostError]]:
+    """What could be opened, and what could not; paths ``held`` are open already. For the Host. Blocking.
 
     With no selector, devices that only render are passed over; no card at all is an error.
     """
@@ -32,7 +34,10 @@ def open_cards(selectors: Iterable[str]) -> tuple[list[Card], list[HostError]]:
     if not chosen:
         paths = dict.fromkeys(card_paths())
     cards: list[Card] = []
+    passed = set(held)
     for path in paths:
+        if path in passed:
+            continue
         try:
             cards.append(Card(path))
         except NoKms as error:
@@ -40,7 +45,7 @@ def open_cards(selectors: Iterable[str]) -> tuple[list[Card], list[HostError]]:
                 errors.append(error)
         except HostError as error:
             errors.append(error)
-    if not cards and not errors:
+    if not cards and not errors and not passed:
         errors.append(
             HostError(
                 "no KMS device",

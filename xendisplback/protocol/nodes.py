@@ -29,6 +29,15 @@ class NodeError(FrontendError):
         super().__init__(f"{path} is {found}; expected is {expected}")
 
 
+def is_domain_name(untrusted_value: str) -> bool:
+    """Whether a domain's ``name`` can be used as one: printable, without ``/``, of a length that libxl allows."""
+    return (
+        0 < len(untrusted_value) < 256
+        and untrusted_value.isprintable()
+        and "/" not in untrusted_value
+    )
+
+
 def parse_state(untrusted_value: str | None) -> XenbusState | None:
     """A frontend's ``state``; a missing node is Unknown, garbage is None."""
     if untrusted_value is None:

@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 
 from xendisplback.host import Connector, Crtc, Plane
-from xendisplback.scanout.modes import XRGB8888
+from xendisplback.scanout.plane_format import XRGB8888
 
 _NOTHING: Mapping[int, int] = MappingProxyType({})
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The copy path of one output: two dumb framebuffers, filled and shown in turn.
+"""The copy path of one plane: two dumb framebuffers, filled and shown in turn.
 
 Everything that a flip needs is laid out before: the framebuffers, one prepared commit for each, and for each
 guest's frame the copy job into each.
@@ -10,13 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xendisplback.host import DumbFramebuffer, PreparedCommit
-from xendisplback.kms.mode import Mode
+from xendisplback.kms.geometry import Rect
 from xendisplback.protocol.formats import FORMATS
 from xendisplback.scanout.copy_job import CopyJob
-from xendisplback.scanout.flips import FlipPath
+from xendisplback.scanout.flips import FlipPart
 from xendisplback.scanout.frame import Crop, Frame
 from xendisplback.scanout.ladder import Way
-from xendisplback.scanout.pipe import Picture, Pipe, centred
+from xendisplback.scanout.pipe import Picture
+from xendisplback.scanout.stage import Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +30,25 @@ class _Back:
 class CopyBuffers:
     """The two framebuffers, black. Construction and :meth:`close`: blocking."""
 
-    def __init__(self, pipe: Pipe, mode: Mode, crop: Crop, fourcc: int) -> None:
-        """Raises HostError."""
-        self.mode = mode
+    def __init__(self, stage: Stage, area: Rect, *, alike: bool, fourcc: int) -> None:
+        """``alike``: no other size of picture gets on this plane while they are used. Raises HostError."""
+        self.stage = stage
+        self.area = area
         self.fourcc = fourcc
         self.backs: list[_Back] = []
         try:
             for _ in range(2):
-                self.backs.append(self._back(pipe, mode, crop, fourcc))
+                self.backs.append(self._back(alike))
         except BaseException:
             self.close()
             raise
 
-    @staticmethod
-    def _back(pipe: Pipe, mode: Mode, crop: Crop, fourcc: int) -> _Back:
-        framebuffer = pipe.card.dumb_framebuffer(mode.hdisplay, mode.vdisplay, fourcc)
-        picture = Picture(framebuffer, 0, 0)
+    def _back(self, alike: bool) -> _Back:
+        area = self.area
+        framebuffer = self.stage.card.dumb_framebuffer(area.width, area.height, self.fourcc)
+        picture = Picture(framebuffer, area)
         try:
-            return _Back(framebuffer, picture, pipe.prepare_flip(picture, crop, mode))
+            return _Back(framebuffer, picture, self.stage.prepare(picture, alike=alike))
         except BaseException:
             framebuffer.close()
             raise
@@ -60,44 +62,48 @@ class CopyBuffers:
 
 
 class CopyPath:
-    """One frame's way through an output's :class:`CopyBuffers`."""
+    """One frame's way through :class:`CopyBuffers`. :meth:`show`: blocking."""
 
     def __init__(
-        self, buffers: CopyBuffers, crop: Crop, frame: Frame, address: int, way: Way
+        self, buffers: CopyBuffers, crop: Crop, place: Rect, frame: Frame, address: int, way: Way
     ) -> None:
         """``address``: where the CPU reads the frame's buffer."""
         self.way = way
         self.digest = 0
-        """Of what :meth:`picture` copied."""
+        """Of what :meth:`show` copied."""
         self._buffers = buffers
         self._jobs = [
-            _job(back.framebuffer, buffers, crop, frame, address) for back in buffers.backs
+            copy_job(frame, address, crop, back.framebuffer, buffers.area, place)
+            for back in buffers.backs
         ]
         commits = [back.commit for back in buffers.backs]
-        self.flip = FlipPath(frame.cookie, self._jobs, commits, refresh=True)
+        self.part = FlipPart(self._jobs, commits, self._jobs[0], refresh=True)
 
-    def picture(self, side: int) -> Picture:
-        """Copy now into buffer ``side``; the picture to show. Blocking. HostError EFAULT: the card vanished."""
+    def show(self, side: int) -> None:
+        """By way of buffer ``side``. Raises HostError; EFAULT: the card vanished."""
         self.digest = self._jobs[side].run_and_digest()
-        return self._buffers.backs[side].picture
+        back = self._buffers.backs[side]
+        self._buffers.stage.show(back.picture, back.commit)
 
     def close(self) -> None:
         """The buffers stay."""
 
 
-def _job(
-    target: DumbFramebuffer, buffers: CopyBuffers, crop: Crop, frame: Frame, address: int
+def copy_job(
+    frame: Frame, address: int, crop: Crop, target: DumbFramebuffer, area: Rect, place: Rect
 ) -> CopyJob:
+    """From the guest's buffer at ``address`` to ``place`` of the screen, of which ``target`` fills ``area``."""
     layout = frame.layout
-    left, top = centred(crop, buffers.mode)
-    pixel = FORMATS[buffers.fourcc].bytes_per_pixel
+    pixel = FORMATS[target.format].bytes_per_pixel
     return CopyJob(
         address + crop.start(layout),
         layout.pitch,
-        target.address + top * target.pitch + left * pixel,
+        target.address + (place.y - area.y) * target.pitch + (place.x - area.x) * pixel,
         target.pitch,
         crop.width,
         crop.height,
         layout.format.fourcc,
-        buffers.fourcc,
+        target.format,
+        destination_width=place.width,
+        destination_height=place.height,
     )

@@ -76,6 +76,10 @@ class Crop:
     width: int
     height: int
 
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.width, self.height
+
     def start(self, layout: FrameLayout) -> int:
         """The byte of the buffer at which it begins."""
         return layout.offset + self.y * layout.pitch + self.x * layout.format.bytes_per_pixel

@@ -1,270 +1,455 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One output: who holds it, what it shows, and by which way.
+"""One output: whether it is lit, in which mode, and what its layers show.
 
 Rules:
 
-- One guest's connector holds an output, from its first SET_CONFIG to the end of its connection. The first
-  one wins; another one's SET_CONFIG is refused with EBUSY and may be tried again.
-- Flips are C's (scanout/flips.py), as long as they need nothing new. Whatever is done here is done with flips
-  paused and none on its way: a guest's flip meanwhile comes as a slow request and waits its turn.
-- A dark output (switched off, no monitor, card gone) shows no flips: the channel completes them on a timer, so
-  that a guest keeps running whatever happens to the screen.
-- Each frame takes the best way that its memory has to this card (scanout/ladder.py). It is found when the frame
-  is shown for the first time; a way that fails later is replaced by the next one.
-- When the holder leaves, the output goes dark and its buffers are freed: no guest sees another's picture.
+- It is touched only when a guest wants it, or when a safe picture is configured; when the last guest leaves, the
+  safe picture takes the guest's place in the same mode, so that a guest that comes back needs no modeset. Without
+  a configured one the output goes dark soon after.
+- No guest's picture stays on screen when its connector leaves, and no other guest sees it.
+- An output that can't be used (no monitor, card gone or not ours, a commit refused) is dark and says why. Its
+  guests run on; it is tried again when something changed, and after a while.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 
 from xendisplback.errors import HostError
-from xendisplback.host import Card
+from xendisplback.host import Card, Connector
+from xendisplback.kms.geometry import Rect
+from xendisplback.kms.mode import Mode
+from xendisplback.protocol.edid import check_edid
 from xendisplback.protocol.errors import RequestError
-from xendisplback.protocol.status import Status
-from xendisplback.scanout.flips import FlipTarget, OutputFlips
-from xendisplback.scanout.frame import Crop, Frame
-from xendisplback.scanout.ladder import CardFacts, Climb, Ladder, Step, Way
-from xendisplback.scanout.modes import choose_mode
+from xendisplback.scanout.arrange import arrange
+from xendisplback.scanout.arrangement import Arrangement
+from xendisplback.scanout.fit import choose_mode, place, preferred_mode
+from xendisplback.scanout.flips import STUCK_SECONDS, CardFlips, Scanout
+from xendisplback.scanout.frame import Crop
+from xendisplback.scanout.ladder import COMMIT, CardFacts
+from xendisplback.scanout.layout import LayerLayout, OutputLayout
 from xendisplback.scanout.pipe import Pipe
+from xendisplback.scanout.safe import Safe, SafePicture, load_safe, parse_safe
 from xendisplback.scanout.screen import Screen
+from xendisplback.scanout.view import View
+
+if TYPE_CHECKING:
+    from xendisplback.scanout.source import Source
 
 logger = logging.getLogger(__name__)
 
-REQUEST_SECONDS = 2.5
-"""For all that a request needs of a guest's memory. Linux gives it 3 s, then frees the grants."""
+T = TypeVar("T")
+
+LINGER_SECONDS = 5.0
+"""How long an output without a configured safe picture shows black before it is switched off."""
+
+
+def read_edid(path: Path) -> bytes:
+    """Blocking. Raises HostError where it is no EDID."""
+    try:
+        edid = path.read_bytes()
+        check_edid(edid)
+    except OSError as error:
+        raise HostError(
+            "the EDID can't be read", call="open", path=str(path), errno=error.errno
+        ) from error
+    except ValueError as error:
+        raise HostError(f"no EDID: {error}", path=str(path)) from error
+    return edid
+
+
+class Spawn(Protocol):
+    def __call__(self, work: Callable[..., Awaitable[None]], /, *arguments: object) -> None:
+        """Start a task that lives as long as the cards are used; nothing once they are being closed."""
+        ...
+
+
+class Dark(Exception):
+    """Nothing can be shown there now, and that is nobody's fault: why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A layer of an output that is there."""
+
+    output: Output
+    layer: LayerLayout
+
+    def __str__(self) -> str:
+        several = self.output.layout.configured_layers
+        return f"{self.output}/{self.layer.name}" if several else str(self.output)
+
+
+class Controller(Protocol):
+    """The opened card of an output. :class:`~xendisplback.scanout.controller.OpenCard` is one."""
+
+    @property
+    def card(self) -> Card: ...
+    @property
+    def facts(self) -> CardFacts: ...
+    @property
+    def flips(self) -> CardFlips: ...
+    @property
+    def unusable(self) -> str | None:
+        """Why the whole card can't be used now."""
+        ...
+
+    def take_pipe(self, output: Output) -> Pipe:
+        """A CRTC and planes. Raises Dark where none is left."""
+        ...
+
+    def give_pipe(self, output: Output) -> None:
+        """The output is dark."""
+        ...
+
+    def failed(self, output: Output) -> None:
+        """Look at the card again, soon."""
+        ...
+
+    def uncovered(self, output: Output) -> None:
+        """Something may be seen on it that could not before."""
+        ...
 
 
 class Output:
-    """Made by :class:`~xendisplback.scanout.outputs.Outputs`, in whose nursery its tasks run."""
-
     def __init__(
-        self, pipe: Pipe, facts: CardFacts, nursery: trio.Nursery, refresh_rate: float
+        self,
+        controller: Controller,
+        connector: Connector,
+        layout: OutputLayout,
+        spawn: Spawn,
     ) -> None:
-        self._pipe = pipe
-        self.facts = facts
-        self._nursery = nursery
-        self.flips = OutputFlips(refresh_rate)
-        self._holder: FlipTarget | None = None
-        self._holder_name = ""
+        self.connector = connector
+        self.layout = layout
+        self._controller = controller
+        self._spawn = spawn
+        self._lock = trio.Lock()
+        """Held while its screen changes."""
+        self._failed: str | None = None
+        self.ending: trio.Event | None = None
+        """While it is being switched off after a failure, which may take a card long: what then is set."""
         self._screen: Screen | None = None
-        self._ladder = Ladder(facts)
-        self._modeset = trio.Lock()
-        """Held while a worker thread sets or ends the output's mode."""
-        self._closed = trio.Event()
-        """Not set while a screen that was taken off waits to be closed."""
-        self._closed.set()
+        self._arrangement: Arrangement | None = None
+        self._safe: SafePicture | None = None
+        self._views: dict[str, tuple[Source, View]] = {}
+        """By layer."""
+        self._lingering = trio.CancelScope()
+        self._watching = trio.CancelScope()
+
+    def __str__(self) -> str:
+        return self.name
 
     @property
     def name(self) -> str:
-        return self._pipe.connector.name
+        return self.connector.name
 
     @property
     def card(self) -> Card:
-        return self._pipe.card
+        return self._controller.card
+
+    @property
+    def facts(self) -> CardFacts:
+        return self._controller.facts
+
+    @property
+    def mode(self) -> Mode | None:
+        """What it is lit in."""
+        return self._screen.mode if self._screen is not None else None
+
+    @property
+    def how(self) -> str:
+        """How its layers share it, for the operator."""
+        return self._arrangement.how if self._arrangement is not None else ""
 
     @property
     def crtc_id(self) -> int:
-        return self._pipe.crtc.id
+        """0: it is dark."""
+        return self._screen.pipe.crtc.id if self._screen is not None else 0
 
     @property
-    def edid(self) -> bytes:
-        return self._pipe.connector.edid
+    def unusable(self) -> str | None:
+        """Why nothing can be shown on it now."""
+        if self._controller.unusable is not None:
+            return self._controller.unusable
+        if not self.connector.connected:
+            return "no monitor"
+        return self._failed
 
     @property
-    def dark(self) -> bool:
-        """Nothing is shown, and no flip is."""
-        return self._screen is None
+    def sources(self) -> list[Source]:
+        """What it shows."""
+        return [source for source, _ in self._views.values()]
 
-    # Holding
+    def view_of(self, layer: str) -> View | None:
+        shown = self._views.get(layer)
+        return shown[1] if shown is not None else None
 
-    @property
-    def held(self) -> bool:
-        return self._holder is not None
+    async def edid(self) -> bytes:
+        """What guests are to believe of it; b"": one is to be made. Raises HostError."""
+        wanted = self.layout.edid
+        if wanted == "monitor":
+            return self.connector.edid
+        return b"" if wanted == "made" else await trio.to_thread.run_sync(read_edid, Path(wanted))
 
-    def claim(self, holder: FlipTarget, holder_name: str) -> None:
-        """Flip events are for ``holder`` now. Raises RequestError EBUSY while another one holds the output."""
-        if self._holder is None:
-            self._holder, self._holder_name = holder, holder_name
-            self.flips.attach(holder)
-        elif self._holder is not holder:
-            raise RequestError(Status.EBUSY, f"output {self.name} is held by {self._holder_name}")
+    # What its guests' connectors call, with their flips paused and none on its way
 
-    async def release(self) -> None:
-        """Go dark and let another one claim. The holder's thread has ended."""
-        try:
-            await self.disable()
-        finally:
-            logger.info(
-                "%s: released by %s after %d flips; %d pictures were copied",
-                *(self.name, self._holder_name, self.flips.flips, self.flips.copies),
-            )
-            # Whatever failed: the holder's rings go away now.
-            self.flips.attach(None)
-            self._holder, self._holder_name = None, ""
+    async def view(self, source: Source, spot: Spot, crop: Crop) -> View:
+        """How ``source`` shows ``crop`` of its frames there: the one it has, or one that shows nothing yet.
 
-    # What is shown: slow, called from the holder's slow requests one at a time
-
-    async def configure(self, frame: Frame, crop: Crop, ladder: Ladder) -> str:
-        """Show ``crop`` of ``frame``; returns how and why so, for the log.
-
-        Raises RequestError EINVAL where no mode or format fits, HostError where the card refuses.
+        Raises Dark, RequestError EINVAL where no mode or place is for it, HostError.
         """
-        async with self._still():
-            self._ladder = ladder
-            if not self._pipe.connector.connected:
-                await self._darken()
-                return f"{self.name} has no monitor: dark, flips complete on a timer"
-            mode = choose_mode(self._pipe.connector.modes, crop.width, crop.height)
-            screen = self._screen
-            if screen is not None and (screen.mode, screen.crop) != (mode, crop):
-                await self._darken()
-            try:
-                if self._screen is None:
-                    self._screen = Screen(self._pipe, mode, crop, self.flips)
-                how = await self._light(frame, self._screen)
-            except (HostError, RequestError):
-                await self._darken()
-                raise
-            return f"{self.name} {mode}, {frame.layout.format.name}, {how}"
+        layer = spot.layer
+        async with self._alone(source):
+            if self.unusable is not None:
+                raise Dark(self.unusable)
+            self._lingering.cancel()
+            arrangement = await self._lit_for(crop)
+            area = layer.area or arrangement.screen.area
+            where = place(layer.fit, area, crop.width, crop.height)
+            front = self._in_front_of(layer, where)
+            if front is not None:
+                raise Dark(f"behind {front}")
+            holder, before = self._views.get(layer.name, (source, None))
+            if holder is not source:
+                raise Dark(f"{holder} is about to leave it")
+            if before is not None:
+                if (before.crop, before.place) == (crop, where):
+                    return before
+                await self._take_down(layer.name)
+            view = arrangement.view(layer.name, crop, where)
+            self._views[layer.name] = (source, view)
+            return view
 
-    async def show_otherwise(self, frame: Frame, error: HostError) -> None:
-        """The card refused a flip to ``frame``, which it showed before: show it by the next step, or go dark."""
-        async with self._still():
-            screen = self._screen
-            path = screen.path(frame) if screen is not None else None
-            if screen is None or path is None:
-                return
-            step = path.way.step
-            if step is Step.COPY:
-                self.fail(error)
-                return
-            try:
-                climb = self._climb(frame, screen)
-                # Another frame's refusal may have been learnt already.
-                if climb.step is step:
-                    climb.refuse(error)
-                logger.warning("%s: %s", self.name, await self._show(frame, screen, climb))
-                await frame.memory.drop(step)
-            except (HostError, RequestError) as last:
-                self.fail(last)
+    async def change(self, source: Source, view: View, change: Callable[[], T]) -> T:
+        """Call a method of ``view`` in a worker thread. Raises HostError if it was switched off meanwhile."""
+        async with self._alone(source):
+            if all(view is not shown for _, shown in self._views.values()):
+                raise HostError(f"{self} was switched off")
+            result = await trio.to_thread.run_sync(change)
+        self._cover()
+        return result
 
-    async def disable(self) -> None:
-        """Go dark. Every flip that was on its way has had its event by then."""
-        async with self._still():
-            await self._darken()
+    def tell(self, spot: Spot, scanout: Scanout, part: int) -> None:
+        """Flip events of that layer are for that part of ``scanout``."""
+        if self._arrangement is not None:
+            self._arrangement.tell(spot.layer.name, scanout, part)
 
-    async def forget(self, frame: Frame) -> None:
-        """``frame``'s memory goes away, and no new flip names it: if it is on screen, go dark, as KMS does."""
-        async with self._still():
-            screen = self._screen
-            if screen is None:
-                return
-            if screen.shows(frame):
-                await self._darken()
-            else:
-                await self._change(screen, partial(screen.forget, frame))
-
-    @asynccontextmanager
-    async def _still(self) -> AsyncGenerator[None, None]:
-        """Nothing is on its way, being closed, or begun."""
-        self.flips.pause()
-        try:
-            while True:
-                if not self._closed.is_set():
-                    await self._closed.wait()
-                elif self.flips.wait(0) or await trio.to_thread.run_sync(
-                    self.flips.wait, self.flips.stuck_seconds
-                ):
-                    break
-                else:
-                    self.fail_stuck()
-            yield
-        finally:
-            self.flips.resume()
-
-    async def _light(self, frame: Frame, screen: Screen) -> str:
-        path = screen.path(frame)
-        if path is None:
-            return await self._show(frame, screen, self._climb(frame, screen))
-        await self._change(screen, partial(screen.show_again, frame))
-        return path.way.how
-
-    def _climb(self, frame: Frame, screen: Screen) -> Climb:
-        picture = (frame.layout, screen.crop, screen.mode)
-        memory = frame.memory
-        return self._ladder.climb(memory.steps, memory.shape, picture, memory.refused)
-
-    async def _show(self, frame: Frame, screen: Screen, climb: Climb) -> str:
-        """Show ``frame`` by the first step that the card takes; returns which, and what refused the others."""
-        deadline = trio.current_time() + REQUEST_SECONDS
-        while True:
-            way = climb.way
-            try:
-                await self._try(frame, screen, way, deadline)
-            except HostError as error:
-                await frame.memory.drop(way.step)
-                climb.refuse(error)
-            else:
-                return way.how
-
-    async def _try(self, frame: Frame, screen: Screen, way: Way, deadline: float) -> None:
-        if way.step is Step.COPY:
-            address = await frame.memory.address(deadline)
-            await self._change(screen, partial(screen.show_by_copy, frame, address, way))
-            return
-        lease = await frame.memory.dmabuf(way.step, deadline)
-        try:
-            await self._change(screen, partial(screen.show_directly, frame, lease, way))
-        except BaseException:
-            lease.release()
-            raise
-
-    async def _change(self, screen: Screen, change: Callable[[], None]) -> None:
-        """Call a method of ``screen`` in a worker thread, unless it was switched off meanwhile."""
-        async with self._modeset:
-            if screen is not self._screen:
-                raise HostError(f"{self.name} was switched off")
-            await trio.to_thread.run_sync(change)
-
-    async def _darken(self) -> None:
-        screen = self._take_screen()
-        if screen is not None:
-            await self._close_screen(screen)
-
-    def _take_screen(self) -> Screen | None:
-        """Dark from now on, as far as flips are concerned; the screen is the caller's to close."""
-        screen, self._screen = self._screen, None
-        if screen is not None:
-            self.flips.stop()
-            self._closed = trio.Event()
-        return screen
-
-    async def _close_screen(self, screen: Screen) -> None:
-        """After the flip that was on its way got its event: being switched off may take a card long."""
-        # A screen that was taken is nobody's but ours: a guest that leaves must not cut this short.
+    async def remove(self, source: Source, spot: Spot, view: View) -> None:
+        """Nothing of ``source`` is on screen from now on. What fails is logged."""
+        # A view is nobody's but ours: a guest that leaves must not cut this short.
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(self.flips.abandon)
-            async with self._modeset:
-                try:
-                    await trio.to_thread.run_sync(screen.close)
-                except HostError as error:
-                    logger.warning("%s: could not be switched off: %s", self.name, error)
-                finally:
-                    self._closed.set()
+            async with self._alone(source):
+                if self.view_of(spot.layer.name) is view:
+                    await self._take_down(spot.layer.name)
+                    self._linger()
+        if self.layout.configured_layers:
+            self._controller.uncovered(self)
 
-    def fail_stuck(self) -> None:
-        """The card did not say that a flip is on screen."""
-        self.fail(HostError(f"no flip event within {self.flips.stuck_seconds:g} s"))
+    # Its own life
 
     def fail(self, error: Exception) -> None:
-        """The card refused a commit or is gone: go dark, let the guest run on, say so once."""
-        screen = self._take_screen()
+        """The card refused a commit or is gone: dark until it is tried again. Says so once.
+
+        Its guests' connectors leave it at once; their views are closed in :attr:`ending`.
+        """
+        if self._failed is None:
+            self._failed = str(error)
+            self.ending = trio.Event()
+            logger.error("%s: dark until it works again: %s", self, error)
+            self._spawn(self._after_failure, self.ending)
+
+    async def _after_failure(self, ending: trio.Event) -> None:
+        with trio.CancelScope(shield=True):
+            for source in self.sources:
+                await source.leave(self)
+            async with self._lock:
+                await self._switch_off()
+                await self._close_views()
+            self.ending = None
+            ending.set()
+        self._controller.failed(self)
+
+    def retry(self) -> None:
+        """What failed may work by now."""
+        if self.ending is None:
+            self._failed = None
+
+    async def darken(self) -> None:
+        """Switch it off, with its guests' connectors told, who run on."""
+        with trio.CancelScope(shield=True):
+            sources = self.sources
+            for source in sources:
+                source.scanout.pause()
+            try:
+                async with self._alone(None):
+                    await self._switch_off()
+                for source in sources:
+                    await source.leave(self)
+            finally:
+                for source in sources:
+                    source.scanout.resume()
+
+    async def show_safe(self) -> None:
+        """If a safe picture is configured and nothing else is shown: light it. What fails is logged."""
+        if not self.layout.configured_safe or self.unusable is not None:
+            return
+        async with self._alone(None):
+            if self._screen is not None:
+                return
+            try:
+                arrangement = await self._light(self._own_mode())
+                await trio.to_thread.run_sync(arrangement.show_nothing)
+            except (HostError, RequestError, Dark) as error:
+                logger.error("%s: the safe picture can't be shown: %s", self, error)
+
+    async def use(self, layout: OutputLayout) -> None:
+        """Another layout; its guests' connectors are to be shown anew."""
+        await self.darken()
+        self.layout = layout
+        self._safe = None
+        await self.show_safe()
+
+    @asynccontextmanager
+    async def _alone(self, source: Source | None) -> AsyncGenerator[None, None]:
+        """Nothing else changes it, and nothing of other sources is on its way to it."""
+        async with self._lock:
+            others = [other.scanout for other in self.sources if other is not source]
+            for scanout in others:
+                scanout.pause()
+            try:
+                for scanout in others:
+                    # Who is stuck finds that out by itself; nobody waits for it.
+                    await trio.to_thread.run_sync(scanout.wait, STUCK_SECONDS)
+                yield
+            finally:
+                for scanout in others:
+                    scanout.resume()
+
+    async def _lit_for(self, crop: Crop) -> Arrangement:
+        """Of a screen in a mode for ``crop``, which may not be lit yet."""
+        layout = self.layout
+        if layout.configured_layers:
+            mode = self._own_mode()
+        else:
+            fit = layout.layers[0].fit
+            mode = choose_mode(self.connector.modes, *crop.size, fit, layout.mode, layout.refresh)
+        if self._arrangement is not None and self._arrangement.screen.mode == mode:
+            return self._arrangement
+        return await self._light(mode)
+
+    def _own_mode(self) -> Mode:
+        """Without a guest. Raises RequestError."""
+        layout, modes = self.layout, self.connector.modes
+        if layout.mode is None:
+            return preferred_mode(modes, layout.refresh)
+        size = layout.mode.width, layout.mode.height
+        return choose_mode(modes, *size, "exact", layout.mode, layout.refresh)
+
+    async def _light(self, mode: Mode) -> Arrangement:
+        """Prepare ``mode``; where one layer covers the output, its first picture sets it."""
+        await self._switch_off()
+        await self._close_views()
+        layout = self.layout
+        try:
+            layout.check_size(mode.hdisplay, mode.vdisplay)
+            if self._safe is None:
+                self._safe = await self._load_safe(layout.safe)
+            pipe = self._controller.take_pipe(self)
+            self._screen = Screen(pipe, mode, self._safe)
+            self._arrangement = await trio.to_thread.run_sync(
+                arrange, self._screen, layout, self._controller.flips
+            )
+        except BaseException:
+            await self._switch_off()
+            raise
+        self._watching = trio.CancelScope()
+        self._spawn(self._watch, self._arrangement, self._watching)
+        return self._arrangement
+
+    async def _load_safe(self, safe: Safe) -> SafePicture:
+        try:
+            return await trio.to_thread.run_sync(load_safe, safe)
+        except HostError as error:
+            logger.error("%s: its safe picture is blank: %s", self, error)
+            return load_safe(parse_safe("blank"))
+
+    async def _watch(self, arrangement: Arrangement, scope: trio.CancelScope) -> None:
+        """Task: until a commit of several layers is refused."""
+        with scope:
+            # It may have ended before this task's first step.
+            await trio.lowlevel.checkpoint()
+            number = await arrangement.failed()
+            self.fail(HostError("commit of its layers refused", call=COMMIT, errno=number))
+
+    async def _take_down(self, layer: str) -> None:
+        """What is behind the layer comes to light."""
+        _, view = self._views.pop(layer)
+        if self._arrangement is not None and self.unusable is None:
+            try:
+                await trio.to_thread.run_sync(self._arrangement.clear, layer)
+            except HostError as error:
+                self.fail(error)
+        if self.unusable is not None:
+            await self._switch_off()
+        await self._end(view.close)
+
+    async def _switch_off(self) -> None:
+        """Views are closed later: their framebuffers are off the screen then."""
+        arrangement, self._arrangement = self._arrangement, None
+        screen, self._screen = self._screen, None
         if screen is not None:
-            logger.error("%s: dark until its guest sets a mode again: %s", self.name, error)
-            self._nursery.start_soon(self._close_screen, screen)
+            await self._end(screen.darken)
+            if arrangement is not None:
+                # Its file descriptor must not be waited for when it is closed.
+                self._watching.cancel()
+                await self._end(arrangement.close)
+            await self._end(screen.close)
+            self._controller.give_pipe(self)
+
+    async def _close_views(self) -> None:
+        for _, view in self._views.values():
+            await self._end(view.close)
+        self._views.clear()
+
+    async def _end(self, end: Callable[[], None]) -> None:
+        with trio.CancelScope(shield=True):
+            try:
+                await trio.to_thread.run_sync(end)
+            except HostError as error:
+                logger.warning("%s: %s", self, error)
+
+    def _linger(self) -> None:
+        if not self._views and self._screen is not None and not self.layout.configured_safe:
+            self._lingering = trio.CancelScope()
+            self._spawn(self._switch_off_later, self._lingering)
+
+    async def _switch_off_later(self, scope: trio.CancelScope) -> None:
+        with scope:
+            await trio.sleep(LINGER_SECONDS)
+            async with self._lock:
+                if not self._views:
+                    await self._switch_off()
+
+    # Layers that cover each other: what can't be seen is not fetched
+
+    def _in_front_of(self, layer: LayerLayout, where: Rect) -> str | None:
+        """Which shown layer covers ``where`` of ``layer``, if one does."""
+        for other in self.layout.layers:
+            view = self.view_of(other.name)
+            if other.zpos > layer.zpos and view is not None and view.place.covers(where):
+                return other.name
+        return None
+
+    def _cover(self) -> None:
+        """Have guests' connectors that went out of view not shown any more."""
+        for layer in self.layout.layers:
+            shown = self._views.get(layer.name)
+            if shown is not None and self._in_front_of(layer, shown[1].place) is not None:
+                self._spawn(shown[0].reshow)

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The outputs of all cards, by name.
+"""All outputs, by name, and which guest's connector belongs on which of them.
+
+Cards and monitors come and go, and an operator moves guests about; whatever changes, every guest's connector is
+shown again where it belongs by then, and its guest notices nothing.
 
 Cards are opened in a worker thread after the frontends were told that we are here: a slow card must not cost
-a guest the 10 s that its toolstack waits. Until then :meth:`Outputs.find` waits.
+a guest the 10 s that its toolstack waits. Until then a guest's first SET_CONFIG waits.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import trio
 
@@ -16,12 +19,15 @@ from xendisplback.config import Config
 from xendisplback.host import Card, Host
 from xendisplback.protocol.errors import RequestError
 from xendisplback.protocol.status import Status
-from xendisplback.scanout.assign import assign_crtcs, primary_planes
+from xendisplback.scanout.controller import OpenCard, card_facts
 from xendisplback.scanout.copy_job import choose_copy
-from xendisplback.scanout.flips import CardFlips
-from xendisplback.scanout.ladder import CardFacts
-from xendisplback.scanout.output import Output
-from xendisplback.scanout.pipe import Pipe
+from xendisplback.scanout.dark import DarkScreen
+from xendisplback.scanout.layout import GuestName, Layout, LayoutError, Place
+from xendisplback.scanout.output import Output, Spot
+from xendisplback.scanout.report import describe
+from xendisplback.scanout.safe import load_safe
+from xendisplback.scanout.source import Log, Source
+from xendisplback.scanout.stalls import watch_stalls
 
 logger = logging.getLogger(__name__)
 
@@ -29,109 +35,250 @@ CLOSE_SECONDS = 5.0
 
 
 class Outputs:
+    """Fulfils ``Places`` for the sources, ``Control`` for the operator."""
+
     def __init__(self, host: Host, config: Config) -> None:
         self._host = host
         self._config = config
         self._domain = host.domain_facts()
+        self._layout = config.layout
         self._opened = trio.Event()
+        self._cards: list[OpenCard] = []
         self._outputs: dict[str, Output] = {}
+        self._sources: list[Source] = []
+        self._claims: dict[Place, Source] = {}
+        self._nursery: trio.Nursery | None = None
+        self._errors: set[str] = set()
+        """What of cards was logged already."""
+        self._scanning = trio.Lock()
+        self._stalls = trio.CancelScope()
+
+    # Cards
 
     async def run(self) -> None:
-        """Open the cards and serve their events until cancelled; then close them."""
+        """Open the cards, and those that come, and serve their events until cancelled; then close them."""
         await trio.to_thread.run_sync(choose_copy)
-        cards, errors = await trio.to_thread.run_sync(self._host.open_cards, self._config.cards)
-        for error in errors:
-            logger.error("card not used: %s", error)
-        readers: list[CardFlips] = []
         try:
-            async with trio.open_nursery() as nursery:
-                for card in cards:
-                    reader = CardFlips(card.fd, card.path)
-                    readers.append(reader)
-                    outputs = self._adopt(card, reader, nursery)
-                    nursery.start_soon(_watch, reader, outputs)
+            async with trio.open_nursery() as nursery, self._host.display_changes() as changes:
+                self._nursery = nursery
+                await self._scan()
                 self._opened.set()
                 if not self._outputs:
                     logger.error("no output: guests run, but nothing can be shown")
-                await trio.sleep_forever()
+                self._watch_stalls()
+                async for change in changes:
+                    await self._on_change(change.path, gone=change.gone)
         finally:
+            self._nursery = None
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
-                for output in self._outputs.values():
-                    await output.disable()
-                await trio.to_thread.run_sync(self._close, cards, readers)
+                for card in self._cards:
+                    await card.end()
+                await trio.to_thread.run_sync(self._close)
 
-    def _close(self, cards: Sequence[Card], readers: Sequence[CardFlips]) -> None:
+    def _spawn(self, work: Callable[..., Awaitable[None]], /, *arguments: object) -> None:
+        if self._nursery is not None:
+            self._nursery.start_soon(work, *arguments)
+
+    def _close(self) -> None:
         """Blocking."""
-        for reader in readers:
-            reader.close()
-        for output in self._outputs.values():
-            # A frontend that could not be closed in time still has it; the process ends.
-            if not output.held:
-                output.flips.close()
-        for card in cards:
+        for card in self._cards:
             card.close()
 
-    def _adopt(self, card: Card, reader: CardFlips, nursery: trio.Nursery) -> Sequence[Output]:
-        """The outputs of ``card`` whose names are new."""
-        crtcs = assign_crtcs(card.connectors, card.crtcs)
-        planes = primary_planes(list(crtcs.values()), card.planes)
-        facts = self._facts(card)
-        outputs: list[Output] = []
+    async def _on_change(self, path: str | None, *, gone: bool) -> None:
+        for card in list(self._cards):
+            if path in (None, card.card.path):
+                card.patience()
+                if gone:
+                    await self._remove(card)
+                else:
+                    await card.look_again()
+                    await self._adopt_outputs(card)
+        if not gone:
+            await self._scan()
+
+    async def _scan(self) -> None:
+        """Open what is not open yet."""
+        async with self._scanning:
+            held = [card.card.path for card in self._cards]
+            cards, errors = await trio.to_thread.run_sync(
+                self._host.open_cards, self._config.cards, held
+            )
+            for error in errors:
+                if str(error) not in self._errors:
+                    self._errors.add(str(error))
+                    logger.error("card not used: %s", error)
+            for card in cards:
+                await self._adopt(card)
+
+    async def _adopt(self, card: Card) -> None:
+        facts = card_facts(card, self._config, self._domain)
+        opened = OpenCard(card, facts, self._spawn, self._changed, self._card_gone)
+        self._cards.append(opened)
+        self._spawn(self._watch, opened)
+        await self._adopt_outputs(opened)
+
+    async def _adopt_outputs(self, opened: OpenCard) -> None:
+        """Those of its connectors whose names are new: some (MST) come with a monitor."""
+        card = opened.card
+        known = {output.connector.id for output in opened.outputs}
         for connector in card.connectors:
-            crtc = crtcs.get(connector.id)
-            if crtc is None or crtc.id not in planes:
-                logger.warning(
-                    "%s: no CRTC or primary plane left for %s", card.path, connector.name
-                )
-            elif connector.name in self._outputs:
-                other = self._outputs[connector.name].card.path
+            other = self._outputs.get(connector.name)
+            if connector.id in known:
+                continue
+            if other is not None:
                 logger.warning(
                     "%s: %s not used, %s has an output of that name; choose with 'cards'",
-                    card.path,
-                    connector.name,
-                    other,
+                    *(card.path, connector.name, other.card.path),
                 )
-            else:
-                pipe = Pipe(card, connector, crtc, planes[crtc.id])
-                output = Output(pipe, facts, nursery, self._config.refresh_rate)
-                reader.add(crtc.id, output.flips)
-                self._outputs[connector.name] = output
-                outputs.append(output)
-                state = "connected" if connector.connected else "no monitor"
-                logger.info("output %s: %s (%s), %s", output.name, card.path, card.driver, state)
-        return outputs
+                continue
+            layout = self._layout.output(connector.name)
+            output = Output(opened, connector, layout, self._spawn)
+            opened.outputs.append(output)
+            self._outputs[output.name] = output
+            state = "connected" if connector.connected else "no monitor"
+            logger.info("output %s: %s (%s), %s", output, card.path, card.driver, state)
+            await output.show_safe()
+            self._changed(output)
 
-    def _facts(self, card: Card) -> CardFacts:
-        settings = self._config.card_settings(card)
-        return CardFacts(
-            driver=card.driver,
-            can_import=card.can_import,
-            scans_first_address=card.scans_first_address,
-            pv=self._domain.pv,
-            direct_mapped=self._domain.direct_mapped,
-            zero_copy=settings.zero_copy,
-            iommu=settings.iommu,
-        )
+    async def _watch(self, card: OpenCard) -> None:
+        """Task: until the card vanishes."""
+        error = await card.flips.failed()
+        if card in self._cards:
+            for output in card.outputs:
+                output.fail(error)
 
-    def known(self, name: str) -> Output | None:
-        """The output of that name if its card is open already."""
-        return self._outputs.get(name)
+    def _card_gone(self, card: OpenCard) -> None:
+        self._spawn(self._remove, card)
 
-    async def find(self, name: str) -> Output:
-        """The output that a connector's ``unique-id`` names. Waits until the cards are open.
+    async def _remove(self, card: OpenCard) -> None:
+        """The device is gone; one that comes in its place is another one."""
+        if card not in self._cards:
+            return
+        self._cards.remove(card)
+        logger.warning("%s is gone, with %s", card.card.path, ", ".join(map(str, card.outputs)))
+        for output in card.outputs:
+            del self._outputs[output.name]
+        await card.end()
+        await trio.to_thread.run_sync(card.close)
+        await self._scan()
 
-        Raises RequestError ENODEV, naming the outputs there are.
-        """
+    def _changed(self, output: Output) -> None:
+        """Whoever belongs on ``output`` and is not shown there may be now."""
+        for source in self._sources:
+            wanted = source.active and not source.shown_on(output)
+            if wanted and any(spot.output is output for spot in self.spots(source)):
+                self._spawn(source.reshow)
+
+    async def adopt_lease(self, fd: int, name: str) -> None:
+        """Use what a DRM lease holds. Raises HostError."""
+        card = await trio.to_thread.run_sync(self._host.open_lease, fd, name)
+        await self._adopt(card)
+
+    # Sources: guests' connectors
+
+    def source(self, name: GuestName, unique_id: str, dark: DarkScreen, log: Log) -> Source:
+        """A new one, until it is released. Raises HostError."""
+        source = Source(name, unique_id, self._config.refresh_rate, self, dark, log)
+        self._sources.append(source)
+        return source
+
+    @property
+    def sources(self) -> Sequence[Source]:
+        """In the order in which their guests connected."""
+        return self._sources
+
+    async def opened(self) -> None:
         await self._opened.wait()
-        output = self._outputs.get(name)
-        if output is None:
-            there = ", ".join(sorted(self._outputs)) or "none"
-            raise RequestError(Status.ENODEV, f"no output {name!a}; outputs here: {there}")
-        return output
 
+    def _places(self, source: Source) -> tuple[Place, ...]:
+        try:
+            return self._layout.places(source.name, source.unique_id)
+        except LayoutError:
+            return ()
 
-async def _watch(reader: CardFlips, outputs: Sequence[Output]) -> None:
-    """Task: until the card vanishes."""
-    error = await reader.failed()
-    for output in outputs:
-        output.fail(error)
+    def claim(self, source: Source) -> None:
+        places = self._places(source)
+        for place in places:
+            holder = self._claims.get(place)
+            if holder is not None and holder is not source:
+                raise RequestError(Status.EBUSY, f"output {place} is held by {holder}")
+        for place in places:
+            self._claims[place] = source
+
+    def spots(self, source: Source) -> list[Spot]:
+        spots: list[Spot] = []
+        for place in self._places(source):
+            output = self._outputs.get(place.output)
+            if output is not None and self._claims.get(place, source) is source:
+                spots.append(Spot(output, output.layout.layer(place.layer)))
+        return spots
+
+    def why_nowhere(self, source: Source) -> str:
+        try:
+            places = self._layout.places(source.name, source.unique_id)
+        except LayoutError as error:
+            return f"no output: {error}"
+        if not places:
+            return "no output: its route is none"
+        there = ", ".join(sorted(self._outputs)) or "none"
+        wanted = ", ".join(place.output for place in places)
+        return f"no output: {wanted} is not there (outputs here: {there}); shown when it comes"
+
+    def leave(self, source: Source) -> None:
+        self._sources.remove(source)
+        for place in [place for place, holder in self._claims.items() if holder is source]:
+            del self._claims[place]
+
+    # The operator
+
+    async def route(self, changes: Mapping[GuestName, tuple[Place, ...] | None]) -> None:
+        """Move guests' connectors, all at once. Raises HostError, and changes nothing, where that can't be."""
+        for places in changes.values():
+            for place in places or ():
+                if place.output not in self._outputs:
+                    there = ", ".join(sorted(self._outputs)) or "none"
+                    raise LayoutError(f"no output {place.output!r}", hint=f"outputs here: {there}")
+        await self._use(self._layout.routed(changes, self._living))
+
+    async def reload(self, config: Config) -> None:
+        """Another configuration's layout. Raises HostError, and changes nothing, where that can't be."""
+        layout = config.layout.routed(config.layout.routes, self._living)
+        for output in layout.outputs.values():
+            if output != self._layout.output(output.name):
+                # Only to see that it is there.
+                await trio.to_thread.run_sync(load_safe, output.safe)
+        await self._use(layout)
+
+    @property
+    def _living(self) -> dict[GuestName, str]:
+        """The guests that have places, each with its ``unique-id``."""
+        return {source.name: source.unique_id for source in self._sources if source.claimed}
+
+    def _watch_stalls(self) -> None:
+        """As far as the layout wants it: nothing wakes up regularly without need."""
+        self._stalls.cancel()
+        if any(output.stalled_after for output in self._layout.outputs.values()):
+            self._stalls = trio.CancelScope()
+            self._spawn(watch_stalls, self._sources, self._stalls)
+
+    async def _use(self, layout: Layout) -> None:
+        self._layout = layout
+        self._watch_stalls()
+        self._claims = {
+            place: source
+            for source in self._sources
+            if source.claimed
+            for place in self._places(source)
+        }
+        for output in self._outputs.values():
+            if output.layout != layout.output(output.name):
+                await output.use(layout.output(output.name))
+        # First off the places that others get.
+        for source in list(self._sources):
+            await source.withdraw()
+        for source in list(self._sources):
+            await source.reshow()
+
+    def layout(self) -> Mapping[str, object]:
+        """What is shown where, in the configuration's words."""
+        return describe(self._layout, self._outputs, self._sources, self._places)

@@ -3,29 +3,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xendisplback.host import Blob, Card, Connector, Crtc, Framebuffer, Plane, PreparedCommit
-from xendisplback.kms.mode import Mode
-from xendisplback.scanout.frame import Crop
+from xendisplback.kms.geometry import Rect
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A framebuffer, and the place of its upper left corner on the screen."""
+    """A whole framebuffer, and the part of the screen that it fills."""
 
     framebuffer: Framebuffer
-    left: int
-    top: int
+    area: Rect
 
     def plane_properties(self) -> dict[str, int]:
         framebuffer = self.framebuffer
         return {
             "FB_ID": framebuffer.id,
-            "CRTC_X": self.left,
-            "CRTC_Y": self.top,
-            "CRTC_W": framebuffer.width,
-            "CRTC_H": framebuffer.height,
+            "CRTC_X": self.area.x,
+            "CRTC_Y": self.area.y,
+            "CRTC_W": self.area.width,
+            "CRTC_H": self.area.height,
             # 16.16 fixed point
             "SRC_X": 0,
             "SRC_Y": 0,
@@ -34,46 +33,65 @@ class Picture:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Pipe:
+    """All methods but :meth:`prepare_flip`: blocking. Raise HostError."""
+
     card: Card
     connector: Connector
     crtc: Crtc
-    plane: Plane
+    planes: Sequence[Plane]
+    """Ours; the primary one first, then those in front of it, in order."""
+
+    @property
+    def primary(self) -> Plane:
+        return self.planes[0]
 
     def light(self, mode: Blob, picture: Picture) -> None:
-        """Set the mode with ``picture`` on screen. Blocking. Raises HostError."""
+        """Set the mode with ``picture`` on the primary plane, and nothing in front of it."""
         request = self.card.atomic()
         request.add(self.connector, {"CRTC_ID": self.crtc.id})
         request.add(self.crtc, {"MODE_ID": mode.id, "ACTIVE": 1})
-        request.add(self.plane, {"CRTC_ID": self.crtc.id, **picture.plane_properties()})
+        request.add(self.primary, {"CRTC_ID": self.crtc.id, **picture.plane_properties()})
+        for plane in self.planes[1:]:
+            request.add(plane, {"FB_ID": 0, "CRTC_ID": 0})
         request.commit(allow_modeset=True)
 
-    def show(self, picture: Picture) -> None:
-        """Show another picture on a lit output. Blocking, until it is on screen. Raises HostError."""
+    def takes(self, mode: Blob, planes: Sequence[Plane], pictures: Sequence[Picture]) -> bool:
+        """Whether the driver would show one picture on each of ``planes``; nothing is changed."""
         request = self.card.atomic()
-        request.add(self.plane, picture.plane_properties())
+        request.add(self.connector, {"CRTC_ID": self.crtc.id})
+        request.add(self.crtc, {"MODE_ID": mode.id, "ACTIVE": 1})
+        for plane, picture in zip(planes, pictures, strict=True):
+            request.add(plane, {"CRTC_ID": self.crtc.id, **picture.plane_properties()})
+        return request.test(allow_modeset=True)
+
+    def show(self, plane: Plane, picture: Picture) -> None:
+        """Show another picture on a lit output; returns when it is on screen."""
+        request = self.card.atomic()
+        request.add(plane, {"CRTC_ID": self.crtc.id, **picture.plane_properties()})
         request.commit()
 
-    def prepare_flip(self, picture: Picture, crop: Crop, mode: Mode) -> PreparedCommit:
-        """From any picture of ``crop`` that this mode shows to ``picture``."""
+    def hide(self, plane: Plane) -> None:
+        """Returns when ``plane``'s picture is off the screen."""
+        request = self.card.atomic()
+        request.add(plane, {"FB_ID": 0, "CRTC_ID": 0})
+        request.commit()
+
+    def prepare_flip(self, plane: Plane, picture: Picture, *, alike: bool) -> PreparedCommit:
+        """``alike``: every picture on this plane has this one's size and area, by now."""
         properties = picture.plane_properties()
-        if (crop.width, crop.height) == (mode.hdisplay, mode.vdisplay):
-            # Each of them covers the screen: what the kernel need not look up and compare is not sent.
+        if alike:
+            # What the kernel need not look up and compare is not sent.
             properties = {"FB_ID": properties["FB_ID"]}
         request = self.card.atomic()
-        request.add(self.plane, properties)
+        request.add(plane, properties)
         return request.prepare_flip(self.crtc)
 
     def darken(self) -> None:
-        """Blocking. Raises HostError."""
         request = self.card.atomic()
-        request.add(self.plane, {"FB_ID": 0, "CRTC_ID": 0})
+        for plane in self.planes:
+            request.add(plane, {"FB_ID": 0, "CRTC_ID": 0})
         request.add(self.connector, {"CRTC_ID": 0})
         request.add(self.crtc, {"MODE_ID": 0, "ACTIVE": 0})
         request.commit(allow_modeset=True)
-
-
-def centred(crop: Crop, mode: Mode) -> tuple[int, int]:
-    """A mode larger than the picture shows it in the middle; the border stays black."""
-    return (mode.hdisplay - crop.width) // 2, (mode.vdisplay - crop.height) // 2

@@ -1,126 +1,92 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A lit output: its mode, and the way of each frame that it can flip to.
-
-Everything that a flip needs is made when a frame is shown for the first time; a flip then is one look-up and
-one call.
-"""
+"""A lit output: its mode, its background, and the planes that its layers' pictures are on."""
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from xendisplback.host import Blob
+from xendisplback.host import Blob, DumbFramebuffer, Plane
+from xendisplback.kms.geometry import Rect
 from xendisplback.kms.mode import Mode
-from xendisplback.scanout.copy_job import can_convert
-from xendisplback.scanout.copy_path import CopyBuffers, CopyPath
-from xendisplback.scanout.direct_path import DirectPath
-from xendisplback.scanout.flips import OutputFlips
-from xendisplback.scanout.frame import Crop, Frame, Lease
-from xendisplback.scanout.ladder import Way
-from xendisplback.scanout.modes import choose_format
-from xendisplback.scanout.pipe import Pipe
+from xendisplback.scanout.fit import DEFAULT_REFRESH, refresh_rate
+from xendisplback.scanout.pipe import Picture, Pipe
+from xendisplback.scanout.plane_format import XRGB8888
+from xendisplback.scanout.safe import SafePicture
 
-Path = DirectPath | CopyPath
+
+@dataclass(frozen=True, slots=True)
+class Background(Picture):
+    framebuffer: DumbFramebuffer
 
 
 class Screen:
-    """All methods but :meth:`path` and :meth:`shows`: blocking, one at a time, while ``flips`` is still."""
+    """All methods: blocking, one at a time, while no flip is on its way to it."""
 
-    def __init__(self, pipe: Pipe, mode: Mode, crop: Crop, flips: OutputFlips) -> None:
-        """Nothing is on screen yet."""
+    def __init__(self, pipe: Pipe, mode: Mode, safe: SafePicture) -> None:
+        """Nothing is on screen before the first picture is."""
+        self.pipe = pipe
         self.mode = mode
-        self.crop = crop
-        self._pipe = pipe
-        self._flips = flips
-        self._paths: dict[Frame, Path] = {}
-        self._copy_buffers: CopyBuffers | None = None
+        self.area = Rect(0, 0, mode.hdisplay, mode.vdisplay)
+        self._safe = safe
         self._mode_blob: Blob | None = None
+        self._background: DumbFramebuffer | None = None
 
-    def path(self, frame: Frame) -> Path | None:
-        """How a flip shows ``frame``; None: it has not been shown yet."""
-        return self._paths.get(frame)
+    @property
+    def lit(self) -> bool:
+        return self._mode_blob is not None
 
-    def shows(self, frame: Frame) -> bool:
-        """Whether ``frame`` is on screen."""
-        path = self._paths.get(frame)
-        return path is not None and self._flips.shows(path.flip)
-
-    def show_directly(self, frame: Frame, lease: Lease, way: Way) -> None:
-        """The path owns ``lease``, unless it raises HostError: what was refused, by its call."""
-        path = DirectPath(self._pipe, self.mode, self.crop, frame, lease, way)
+    def show(self, plane: Plane, picture: Picture) -> None:
+        """Returns when it is on screen; the first one, on the primary plane, sets the mode. Raises HostError."""
+        if self._mode_blob is not None:
+            self.pipe.show(plane, picture)
+            return
+        blob = self.pipe.card.mode_blob(self.mode)
         try:
-            self._show(path)
+            self.pipe.light(blob, picture)
         except BaseException:
-            path.close()
+            blob.close()
             raise
-        self._enter(frame, path)
+        self._mode_blob = blob
 
-    def show_by_copy(self, frame: Frame, address: int, way: Way) -> None:
-        """Raises HostError, RequestError EINVAL where the plane takes no format that we can convert to."""
-        fourcc = choose_format(frame.layout.format, self._pipe.plane.formats, can_convert)
-        buffers = self._copy_buffers
-        if buffers is None or buffers.fourcc != fourcc:
-            buffers = CopyBuffers(self._pipe, self.mode, self.crop, fourcc)
-        path = CopyPath(buffers, self.crop, frame, address, way)
+    @property
+    def refresh_rate(self) -> float:
+        """Hz."""
+        return refresh_rate(self.mode) or DEFAULT_REFRESH
+
+    def takes(self, planes: Sequence[Plane], pictures: Sequence[Picture]) -> bool:
+        """Whether the driver would show them all. Raises HostError."""
+        blob = self.pipe.card.mode_blob(self.mode)
         try:
-            self._show(path)
-        except BaseException:
-            if buffers is not self._copy_buffers:
-                buffers.close()
-            raise
-        # Only now: RmFB of what is on screen switches it off.
-        self._replace_copy_buffers(buffers)
-        self._enter(frame, path)
+            return self.pipe.takes(blob, planes, pictures)
+        finally:
+            blob.close()
 
-    def _enter(self, frame: Frame, path: Path) -> None:
-        """``path`` is on screen; the one that it replaces is not any more."""
-        self.forget(frame)
-        self._paths[frame] = path
-        self._flips.add(path.flip)
+    def show_background(self) -> None:
+        """The safe picture on the primary plane. Raises HostError."""
+        self.show(self.pipe.primary, self.background())
 
-    def show_again(self, frame: Frame) -> None:
-        """``frame`` has a path. Raises HostError."""
-        self._show(self._paths[frame])
+    def background(self) -> Background:
+        """Raises HostError."""
+        if self._background is None:
+            primary, area = self.pipe.primary, self.area
+            fourcc = XRGB8888 if XRGB8888 in primary.formats else min(primary.formats)
+            framebuffer = self.pipe.card.dumb_framebuffer(area.width, area.height, fourcc)
+            if fourcc == XRGB8888:
+                self._safe.paint(framebuffer.address, framebuffer.pitch, area.width, area.height)
+            self._background = framebuffer
+        return Background(self._background, self.area)
 
-    def _show(self, path: Path) -> None:
-        picture = path.picture(self._flips.side)
-        if self._mode_blob is None:
-            blob = self._pipe.card.mode_blob(self.mode)
+    def darken(self) -> None:
+        """Switch the CRTC off. Raises HostError."""
+        blob, self._mode_blob = self._mode_blob, None
+        if blob is not None:
             try:
-                self._pipe.light(blob, picture)
-            except BaseException:
+                self.pipe.darken()
+            finally:
                 blob.close()
-                raise
-            self._mode_blob = blob
-        else:
-            self._pipe.show(picture)
-        self._flips.shown(path.flip, path.digest)
-
-    def _replace_copy_buffers(self, buffers: CopyBuffers) -> None:
-        old, self._copy_buffers = self._copy_buffers, buffers
-        if old is not None and old is not buffers:
-            copying = [f for f, path in self._paths.items() if isinstance(path, CopyPath)]
-            for frame in copying:
-                self.forget(frame)
-            old.close()
-
-    def forget(self, frame: Frame) -> None:
-        """``frame``'s memory goes away; it is not on screen. Raises HostError."""
-        path = self._paths.pop(frame, None)
-        if path is not None:
-            self._flips.remove(path.flip)
-            path.close()
 
     def close(self) -> None:
-        """Switch the CRTC off, then framebuffers and mode. Raises HostError, with everything closed."""
-        with contextlib.ExitStack() as stack:
-            # Run from the last to the first, whatever one of them raises.
-            if self._mode_blob is not None:
-                stack.callback(self._mode_blob.close)
-            if self._copy_buffers is not None:
-                stack.callback(self._copy_buffers.close)
-            for path in self._paths.values():
-                stack.callback(path.close)
-            self._paths = {}
-            if self._mode_blob is not None:
-                self._pipe.darken()
+        """It is dark. Raises HostError."""
+        if self._background is not None:
+            self._background.close()

@@ -57,7 +57,7 @@ class SimCard:
         except HostError:
             self._close_fds()
             raise
-        device.probe()
+        self.probe()
 
     @property
     def path(self) -> str:
@@ -84,7 +84,16 @@ class SimCard:
         return list(self._device.objects.planes.values())
 
     def probe(self) -> None:
-        self._device.probe()
+        try:
+            self._device.probe()
+        except Refused as refused:
+            raise self._error("drmModeGetResources", refused) from refused
+
+    def take_master(self) -> bool:
+        try:
+            return self._device.take_master()
+        except Refused as refused:
+            raise self._error("drmSetMaster", refused) from refused
 
     @property
     def can_import(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+from collections.abc import Sequence
 
 from xendisplback.sim import callbacks
 from xendisplback.sim.device import DisplayDevice
@@ -24,10 +25,13 @@ class SimPreparedCommit:
     def function(self) -> int:
         return callbacks.address(_callback)
 
-    def submit(self) -> int:
+    def submit_with(self, others: Sequence[SimPreparedCommit]) -> int:
         """0, or a negative errno."""
+        layout = dict(self._layout)
+        for other in others:
+            layout.update(other._layout)
         try:
-            self._device.flip(self._layout, self._crtc_id)
+            self._device.flip(layout, self._crtc_id)
         except Refused as refused:
             return -refused.errno
         return 0
@@ -37,9 +41,15 @@ class SimPreparedCommit:
         callbacks.forget(self.argument)
 
 
-def _submit(argument: int) -> int:
-    commit = callbacks.find(argument, SimPreparedCommit)
-    return -errno.EBADF if commit is None else commit.submit()
+def _submit(arguments: int, count: int) -> int:
+    found = [
+        callbacks.find(argument, SimPreparedCommit)
+        for argument in (ctypes.c_size_t * count).from_address(arguments)
+    ]
+    commits = [commit for commit in found if commit is not None]
+    if len(commits) < count:
+        return -errno.EBADF
+    return commits[0].submit_with(commits[1:])
 
 
-_callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t)(_submit)
+_callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_uint)(_submit)

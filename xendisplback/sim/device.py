@@ -27,6 +27,7 @@ from xendisplback.sim.kms_state import (
     Refused,
     Values,
     check,
+    composed,
     merge,
     needs_modeset,
     touched_crtcs,
@@ -72,6 +73,15 @@ class _Flip:
     due: float
 
 
+def _planes(index: int, formats: frozenset[int], overlays: int) -> list[SimPlane]:
+    """Of one CRTC, the primary one first."""
+    planes = [SimPlane(231 + index, "Primary", formats, 1 << index)]
+    for number in range(overlays):
+        plane_id = 331 + 10 * index + number
+        planes.append(SimPlane(plane_id, "Overlay", formats, 1 << index, zpos=number + 1))
+    return planes
+
+
 class DisplayDevice:
     """One CRTC and one primary plane for each of ``connectors``; any connector reaches any CRTC."""
 
@@ -82,7 +92,13 @@ class DisplayDevice:
         formats: Sequence[str] = ("XR24",),
         path: str = "/dev/dri/card0",
         controller: Controller | None = None,
+        overlays: int = 0,
+        scales: bool = False,
+        most_planes: int = 8,
     ) -> None:
+        """``overlays``: planes in front of each CRTC's primary one. ``scales``: planes do. ``most_planes``: of one
+        CRTC, shown at a time.
+        """
         self.path = path
         self.driver = "sim"
         self.controller = Controller() if controller is None else controller
@@ -95,7 +111,13 @@ class DisplayDevice:
         self.stuck = False
         """No vblank comes any more."""
         self.gone = False
+        self.master = True
+        """Whether an open card is; :meth:`lose_master`."""
+        self.regain_allowed = False
+        self.on_change: Callable[[DisplayDevice], None] = lambda device: None
+        """The kernel's uevent."""
         self.commits = 0
+        self.modesets = 0
         self.calls: Counter[str] = Counter()
         """How often each was called: ``imports``, ``addfb``, ``dumb``; under the lock."""
         self.log: deque[FlipRecord] = deque(maxlen=10000)
@@ -106,9 +128,12 @@ class DisplayDevice:
             {31 + i: SimConnector(31 + i, connectors[i], everything) for i in indices},
             {131 + i: SimCrtc(131 + i, i) for i in indices},
             {
-                231 + i: SimPlane(231 + i, "Primary", frozenset(map(fourcc, formats)), 1 << i)
+                plane.id: plane
                 for i in indices
+                for plane in _planes(i, frozenset(map(fourcc, formats)), overlays)
             },
+            scales=scales,
+            most_planes=most_planes,
         )
         self._modes = [make_mode(size, preferred=not i) for i, size in enumerate(modes)]
         self._plugged = set(connectors)
@@ -154,14 +179,9 @@ class DisplayDevice:
             if not crtc_id or not self._shown[crtc_id]["ACTIVE"]:
                 return None
             mode = self.objects.modes[self._shown[crtc_id]["MODE_ID"]]
-            for plane in self.objects.planes:
-                values = self._shown[plane]
-                framebuffer = self.objects.framebuffers.get(values["FB_ID"])
-                if values["CRTC_ID"] == crtc_id and framebuffer is not None:
-                    x, y = values["SRC_X"] >> 16, values["SRC_Y"] >> 16
-                    pixels = framebuffer.xrgb(x, y, mode.hdisplay, mode.vdisplay)
-                    return Screen(mode.hdisplay, mode.vdisplay, pixels)
-            return Screen(mode.hdisplay, mode.vdisplay, bytes(mode.hdisplay * mode.vdisplay * 4))
+            return Screen(
+                mode.hdisplay, mode.vdisplay, composed(crtc_id, mode, self._shown, self.objects)
+            )
 
     def flips(self, connector: str) -> int:
         """How many flips this connector has shown."""
@@ -175,13 +195,28 @@ class DisplayDevice:
             return len(self.objects.framebuffers)
 
     def disconnect(self, connector: str) -> None:
-        """Pull the monitor's cable. The daemon learns of it at its next probe."""
+        """Pull the monitor's cable."""
         with self.lock:
             self._plugged.discard(connector)
+        self.on_change(self)
 
     def connect(self, connector: str) -> None:
         with self.lock:
             self._plugged.add(connector)
+        self.on_change(self)
+
+    def lose_master(self) -> None:
+        """As logind does at a VT switch; it may come back when :attr:`regain_allowed`."""
+        with self.lock:
+            self.master = self.regain_allowed = False
+
+    def take_master(self) -> bool:
+        """Raises Refused."""
+        with self.lock:
+            if self.gone:
+                raise Refused(errno.ENODEV, "the device is gone")
+            self.master = self.master or self.regain_allowed
+            return self.master
 
     def unplug(self) -> None:
         """The device itself is gone, as after the driver was unbound."""
@@ -193,6 +228,7 @@ class DisplayDevice:
             if self._hang_up is not None:
                 self._hang_up()
             self.lock.notify_all()
+        self.on_change(self)
 
     def matches(self, selector: str) -> bool:
         """A selector is a path, ``driver:NAME`` or ``connector:NAME``."""
@@ -225,11 +261,15 @@ class DisplayDevice:
             self._state = self._shown = self._blank_state()
 
     def probe(self) -> None:
+        """Raises Refused."""
         with self.lock:
+            if self.gone:
+                raise Refused(errno.ENODEV, "the device is gone")
             for connector in self.objects.connectors.values():
                 connector.connected = connector.name in self._plugged
                 connector.modes = self._modes if connector.connected else []
                 connector.edid = make_edid() if connector.connected else b""
+                connector.crtc_id = self._state[connector.id]["CRTC_ID"]
 
     def new_id(self) -> int:
         with self.lock:
@@ -263,6 +303,8 @@ class DisplayDevice:
         """The state after a commit of ``layout``. Raises Refused."""
         if self.gone:
             raise Refused(errno.ENODEV, "the device is gone")
+        if not self.master:
+            raise Refused(errno.EACCES, "not master")
         if self.refuse_commits:
             raise Refused(self.refuse_commits, "switched to refuse")
         after = merge(self._state, layout)
@@ -287,6 +329,7 @@ class DisplayDevice:
             self.lock.wait_for(lambda: not crtcs & self._flips.keys(), STUCK_SECONDS)
             after = self._accept(layout, allow_modeset=allow_modeset)
             self.commits += 1
+            self.modesets += needs_modeset(self._state, after, self.objects)
             self._state = after
             self._shown = merge(self._shown, {id: after[id] for id in layout})
             self.lock.notify_all()

@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import tempfile
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 
 import trio
 
 from xendisplback.errors import HostError
-from xendisplback.host import Card, DomainFacts
+from xendisplback.host import Card, DisplayChange, DomainFacts
 from xendisplback.sim.card import SimCard
+from xendisplback.sim.changes import ChangeListener
 from xendisplback.sim.counts import Counts
 from xendisplback.sim.device import DisplayDevice
 from xendisplback.sim.domain import Domain
@@ -45,6 +48,7 @@ class SimHost:
         self.fds = SimFdStore(self.memory.process)
         self.core = StoreCore()
         self.domains: dict[int, Domain] = {}
+        self._listeners: list[ChangeListener] = []
         self._stack = AsyncExitStack()
         self._server: StoreServer | None = None
         self._toolstack: Toolstack | None = None
@@ -75,6 +79,7 @@ class SimHost:
             for device in self.devices:
                 device.start()
                 stack.callback(device.stop)
+                device.on_change = self._on_change
             self._nursery = await stack.enter_async_context(trio.open_nursery())
             stack.callback(self._nursery.cancel_scope.cancel)
             self._toolstack = Toolstack(self, LocalStore(self.core, DOM0))
@@ -131,6 +136,23 @@ class SimHost:
                 calls["commits"] += device.commits
         return Counts(**calls)
 
+    def add_device(self, device: DisplayDevice) -> None:
+        """A display driver is bound, while everything runs."""
+        self.devices.append(device)
+        device.start()
+        self._stack.callback(device.stop)
+        device.on_change = self._on_change
+        self._on_change(device)
+
+    def remove_device(self, device: DisplayDevice) -> None:
+        """A display driver is unbound."""
+        self.devices.remove(device)
+        device.unplug()
+
+    def _on_change(self, device: DisplayDevice) -> None:
+        for listener in self._listeners:
+            listener.tell(DisplayChange(device.path, device.gone))
+
     def stop_store(self) -> None:
         """xenstored is killed."""
         self.server.stop()
@@ -152,11 +174,29 @@ class SimHost:
     def event_channels(self, domid: int) -> EventChannelHandle:
         return self.channels.open(DOM0, restricted_to=domid)
 
-    def open_cards(self, selectors: Iterable[str]) -> tuple[list[Card], list[HostError]]:
-        chosen = list(selectors)
+    @asynccontextmanager
+    async def display_changes(self) -> AsyncGenerator[AsyncIterator[DisplayChange], None]:
+        listener = ChangeListener()
+        self._listeners.append(listener)
+        try:
+            yield listener.changes()
+        finally:
+            self._listeners.remove(listener)
+            listener.close()
+
+    def open_lease(self, fd: int, name: str) -> Card:
+        os.close(fd)
+        raise HostError("not a DRM lease", path=f"lease:{name}", errno=errno.ENODEV)
+
+    def open_cards(
+        self, selectors: Iterable[str], held: Iterable[str] = ()
+    ) -> tuple[list[Card], list[HostError]]:
+        chosen, passed = list(selectors), set(held)
         cards: list[Card] = []
         errors: list[HostError] = []
         for device in self.devices:
+            if device.path in passed:
+                continue
             if chosen and not any(device.matches(selector) for selector in chosen):
                 continue
             try:

@@ -24,6 +24,7 @@ class SimConnector:
     id: int
     name: str
     possible_crtcs: int
+    crtc_id: int = 0
     connected: bool = False
     modes: Sequence[Mode] = ()
     edid: bytes = b""
@@ -41,6 +42,7 @@ class SimPlane:
     type: str
     formats: frozenset[int]
     possible_crtcs: int
+    zpos: int | None = 0
     shadowed: bool = False
 
 

@@ -8,9 +8,11 @@ framebuffer; a CRTC is active with a mode, and with a connector that can reach i
 from __future__ import annotations
 
 import errno
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from xendisplback.kms.geometry import Rect
 from xendisplback.kms.mode import Mode
 from xendisplback.sim.framebuffers import SimFramebuffer
 from xendisplback.sim.kms_objects import SimConnector, SimCrtc, SimPlane
@@ -37,6 +39,8 @@ class Objects:
     framebuffers: dict[int, SimFramebuffer] = field(default_factory=dict[int, SimFramebuffer])
     modes: dict[int, Mode] = field(default_factory=dict[int, Mode])
     """By blob id."""
+    scales: bool = False
+    most_planes: int = 8
 
 
 Values = dict[int, dict[str, int]]
@@ -68,6 +72,9 @@ def check(state: Values, objects: Objects) -> None:
         _check_crtc(crtc, state, objects)
     for plane in objects.planes.values():
         _check_plane(plane, state, objects)
+    shown = Counter(state[id]["CRTC_ID"] for id in objects.planes if state[id]["FB_ID"])
+    if any(count > objects.most_planes for count in shown.values()):
+        raise Refused(errno.EINVAL, "more planes than the memory has bandwidth for")
 
 
 def _check_crtc(crtc: SimCrtc, state: Values, objects: Objects) -> None:
@@ -100,10 +107,48 @@ def _check_plane(plane: SimPlane, state: Values, objects: Objects) -> None:
     if framebuffer.format not in plane.formats:
         raise Refused(errno.EINVAL, "a format that the plane lacks")
     width, height = values["SRC_W"] >> 16, values["SRC_H"] >> 16
-    if (width, height) != (values["CRTC_W"], values["CRTC_H"]):
+    if (width, height) != (values["CRTC_W"], values["CRTC_H"]) and not objects.scales:
         raise Refused(errno.EINVAL, "scaling")
-    if (values["CRTC_X"], values["CRTC_Y"], width, height) != (0, 0, mode.hdisplay, mode.vdisplay):
+    area = Rect(values["CRTC_X"], values["CRTC_Y"], values["CRTC_W"], values["CRTC_H"])
+    whole = Rect(0, 0, mode.hdisplay, mode.vdisplay)
+    if plane.type == "Primary" and area != whole:
         raise Refused(errno.EINVAL, "the primary plane must fill the mode")
+    if not whole.covers(area):
+        raise Refused(errno.EINVAL, "a plane beyond the mode")
     right, bottom = (values["SRC_X"] >> 16) + width, (values["SRC_Y"] >> 16) + height
     if right > framebuffer.width or bottom > framebuffer.height:
         raise Refused(errno.ENOSPC, "the framebuffer is smaller than the source rectangle")
+
+
+def composed(crtc_id: int, mode: Mode, state: Values, objects: Objects) -> bytes:
+    """What a CRTC's monitor shows: XRGB8888, its planes by zpos over black, scaled to the nearest pixel."""
+    width, height = mode.hdisplay, mode.vdisplay
+    screen = bytes(4 * width * height)
+    for plane in sorted(objects.planes.values(), key=lambda plane: plane.zpos or 0):
+        values = state[plane.id]
+        framebuffer = objects.framebuffers.get(values["FB_ID"])
+        if values["CRTC_ID"] != crtc_id or framebuffer is None:
+            continue
+        source = values["SRC_W"] >> 16, values["SRC_H"] >> 16
+        pixels = framebuffer.xrgb(values["SRC_X"] >> 16, values["SRC_Y"] >> 16, *source)
+        area = Rect(values["CRTC_X"], values["CRTC_Y"], values["CRTC_W"], values["CRTC_H"])
+        if area == Rect(0, 0, width, height) and source == area.size:
+            screen = pixels
+        else:
+            screen = _overlaid(screen, width, pixels, source, area)
+    return screen
+
+
+def _overlaid(
+    screen: bytes, width: int, pixels: bytes, source: tuple[int, int], area: Rect
+) -> bytes:
+    result = bytearray(screen)
+    columns = [4 * (x * source[0] // area.width) for x in range(area.width)]
+    for y in range(area.height):
+        start = 4 * source[0] * (y * source[1] // area.height)
+        row = pixels[start : start + 4 * source[0]]
+        if source[0] != area.width:
+            row = b"".join(row[x : x + 4] for x in columns)
+        at = 4 * ((area.y + y) * width + area.x)
+        result[at : at + len(row)] = row
+    return bytes(result)

@@ -1,35 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which mode shows a picture, and which format its framebuffer gets: decisions only, no I/O."""
+"""Which format a picture's framebuffer gets: decisions only, no I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from xendisplback.kms.mode import Mode
 from xendisplback.protocol.errors import RequestError
 from xendisplback.protocol.formats import Format, fourcc, plain
 from xendisplback.protocol.status import Status
 
 XRGB8888 = fourcc("XR24")
-
-
-def choose_mode(modes: Sequence[Mode], width: int, height: int) -> Mode:
-    """The mode of exactly ``width`` x ``height`` nearest to 60 Hz, else the smallest one that holds it.
-
-    Raises RequestError EINVAL, naming the modes there are.
-    """
-    fitting = [mode for mode in modes if mode.hdisplay >= width and mode.vdisplay >= height]
-    if not fitting:
-        offered = ", ".join(dict.fromkeys(f"{m.hdisplay}x{m.vdisplay}" for m in modes)) or "none"
-        raise RequestError(
-            Status.EINVAL,
-            f"no mode holds {width}x{height}; the monitor's modes: {offered}"
-            " (set the connector's resolution in the domain's vdispl line to one of them)",
-        )
-    return min(
-        fitting,
-        key=lambda m: (m.hdisplay * m.vdisplay, abs(m.vrefresh - 60), not m.preferred),
-    )
 
 
 def same_layout(source: Format) -> tuple[int, int]:

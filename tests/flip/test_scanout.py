@@ -8,7 +8,7 @@ import os
 import threading
 import time
 
-from tests.flip.kit import Connector, until
+from tests.flip.kit import CRTC, Connector, no_wait, until
 
 
 def shown_once(connector: Connector, cookie: int) -> None:
@@ -190,13 +190,6 @@ def test_a_removed_path_is_not_on_screen(connector: Connector) -> None:
     assert connector.handed()[0] == connector.c.lib.XDB_REQUEST
 
 
-def test_counts_begin_anew_for_each_holder(connector: Connector) -> None:
-    connector.copying(7)
-    shown_once(connector, 7)
-    connector.flips.attach(None)
-    assert (connector.flips.flips, connector.flips.copies) == (0, 0)
-
-
 def test_a_trace_holds_the_last_flips_in_the_order_of_their_stages(connector: Connector) -> None:
     connector.zero_copy(7)
     before = time.monotonic_ns()
@@ -215,3 +208,43 @@ def test_a_trace_holds_the_last_flips_in_the_order_of_their_stages(connector: Co
     assert [flip.event for flip in times] == sorted(flip.event for flip in times)
     connector.flip(7)
     connector.committing(7)
+
+
+def test_a_mirrored_flip_ends_when_all_outputs_show_it(connector: Connector) -> None:
+    connector.mirrored(7)
+    connector.flip(7)
+    connector.committing(2)
+    assert sorted(connector.commits) == [7, 8]
+    connector.flip_event(CRTC + 1)
+    no_wait()
+    assert connector.flip_events() == []
+    assert connector.flips.awaited == 1
+    connector.flip_event(CRTC)
+    connector.shown(1)
+
+
+def test_a_mirror_that_refuses_is_named_and_the_other_one_goes_on(connector: Connector) -> None:
+    connector.mirrored(7)
+    connector.refuse, connector.refused = errno.EINVAL, {8}
+    connector.flip(7)
+    why, _, number = connector.handed()
+    assert (why, number) == (connector.c.lib.XDB_REFUSED, errno.EINVAL)
+    assert connector.flips.refused == 0b10
+    connector.flips.pause()
+    assert not connector.flips.wait(0.02), "the other one is on its way"
+    connector.flip_event(CRTC)
+    assert connector.flips.wait(5)
+    assert connector.flip_events() == [], "Python sends it when it has shown the rest"
+
+
+def test_who_is_not_told_any_more_waits_for_nothing(connector: Connector) -> None:
+    connector.zero_copy(7)
+    connector.flip(7)
+    connector.committing(1)
+    connector.card.tell(CRTC, None)
+    connector.flip_event()
+    no_wait()
+    assert connector.flip_events() == []
+    connector.flips.stop()
+    connector.flips.abandon()
+    connector.shown(1)

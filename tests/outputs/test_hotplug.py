@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Monitors and cards that come and go under running guests."""
+
+from __future__ import annotations
+
+import errno
+
+import trio
+
+from tests.outputs.kit import RED, Player, goes_on, is_black, playing, running, shows, until
+from xendisplback.sim.device import DisplayDevice
+
+
+async def test_a_monitor_that_is_unplugged_and_plugged_in_shows_the_guest_again() -> None:
+    async with running() as m, playing(m, "linux1", "HDMI-A-1", RED) as player:
+        for _ in range(2):
+            m.host.device.disconnect("HDMI-A-1")
+            await is_black(m, "HDMI-A-1")
+            await goes_on(player)
+            m.host.device.connect("HDMI-A-1")
+            await shows(m, "HDMI-A-1", RED)
+            await goes_on(player)
+
+
+async def test_without_flips_too_the_latest_frame_comes_back() -> None:
+    async with running() as m, playing(m, "linux1", "HDMI-A-1", RED) as player:
+        m.host.device.disconnect("HDMI-A-1")
+        await is_black(m, "HDMI-A-1")
+        player.pause()
+        m.host.device.connect("HDMI-A-1")
+        await shows(m, "HDMI-A-1", RED)
+        player.go_on()
+        await goes_on(player)
+
+
+async def test_a_guest_that_starts_without_a_monitor_appears_with_it() -> None:
+    device = DisplayDevice()
+    device.disconnect("HDMI-A-1")
+    async with running(device) as m, playing(m, "linux1", "HDMI-A-1", RED) as player:
+        await goes_on(player)
+        device.connect("HDMI-A-1")
+        await shows(m, "HDMI-A-1", RED)
+        await goes_on(player)
+
+
+async def test_a_daemon_without_a_card_waits_for_one() -> None:
+    device = DisplayDevice()
+    async with running(device) as m:
+        m.host.remove_device(device)
+        async with playing(m, "linux1", "HDMI-A-1", RED) as player:
+            await goes_on(player)
+            m.host.add_device(DisplayDevice())
+            await shows(m, "HDMI-A-1", RED)
+            await goes_on(player)
+
+
+async def test_a_card_that_is_unbound_and_bound_again_shows_the_guest_again() -> None:
+    async with running() as m, playing(m, "linux1", "HDMI-A-1", RED) as player:
+        for _ in range(2):
+            m.host.remove_device(m.host.device)
+            await goes_on(player)
+            m.host.add_device(DisplayDevice())
+            await shows(m, "HDMI-A-1", RED)
+            await goes_on(player)
+
+
+async def test_an_output_whose_commits_fail_is_tried_again_by_itself() -> None:
+    async with running() as m, playing(m, "linux1", "HDMI-A-1", RED) as player:
+        m.host.device.refuse_commits = errno.EIO
+        await until(lambda: _dark_by(m.service.outputs.layout(), "HDMI-A-1"), "it did not fail")
+        await goes_on(player)
+        m.host.device.refuse_commits = 0
+        await shows(m, "HDMI-A-1", RED)
+        await goes_on(player)
+
+
+def _dark_by(layout: object, output: str) -> bool:
+    assert isinstance(layout, dict)
+    return layout["output"][output]["dark"] is not None
+
+
+async def test_who_loses_master_gets_its_screens_back_with_it() -> None:
+    async with running() as m, playing(m, "linux1", "HDMI-A-1", RED) as player:
+        m.host.device.lose_master()
+        await until(lambda: _dark_by(m.service.outputs.layout(), "HDMI-A-1"), "not noticed")
+        await goes_on(player)
+        m.host.device.regain_allowed = True
+        await shows(m, "HDMI-A-1", RED)
+        await goes_on(player)
+
+
+async def test_a_reconnecting_guest_needs_no_modeset() -> None:
+    async with running() as m:
+        domain = await m.domain(name="linux1")
+        player = Player(domain, RED, (800, 600))
+        framebuffer = await domain.guest.create_framebuffer(800, 600, "XR24")
+        await player.display.enable(framebuffer)
+        modesets = m.host.device.modesets
+        await player.display.disable()
+        await trio.sleep(0.1)
+        await player.display.enable(framebuffer)
+        await domain.guest.unload()
+        await domain.guest.load()
+        await domain.guest.connected()
+        framebuffer = await domain.guest.create_framebuffer(800, 600, "XR24")
+        await domain.guest.displays[0].enable(framebuffer)
+        assert m.host.device.modesets == modesets

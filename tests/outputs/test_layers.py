@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Several guests on one output, on planes or composed."""
+
+from __future__ import annotations
+
+import trio
+
+from tests.frontend.conftest import Machine
+from tests.outputs.kit import (
+    BLUE,
+    GREEN,
+    RED,
+    configured,
+    goes_on,
+    is_black,
+    playing,
+    running,
+    shows,
+    until,
+)
+
+BACKGROUND = 0x102030
+
+
+CAMERA = configured("""
+[output.HDMI-A-1]
+mode = "800x600"
+[[output.HDMI-A-1.layer]]
+name = "main"
+zpos = 0
+[[output.HDMI-A-1.layer]]
+name = "camera"
+zpos = 1
+x = 400
+y = 300
+width = 320
+height = 200
+""")
+"""A small layer in front of one that covers the output."""
+
+
+async def test_two_guests_share_an_output() -> None:
+    async with (
+        running(config=CAMERA) as m,
+        playing(m, "linux1", "HDMI-A-1", RED) as first,
+        playing(m, "linux2", "HDMI-A-1/camera", BLUE, (320, 200)) as second,
+    ):
+        await shows(m, "HDMI-A-1", RED, 10, 10)
+        await shows(m, "HDMI-A-1", BLUE, 450, 350)
+        await shows(m, "HDMI-A-1", RED, 399, 350)
+        await shows(m, "HDMI-A-1", RED, 720, 350)
+        await shows(m, "HDMI-A-1", BLUE, 719, 499)
+        await goes_on(first)
+        await goes_on(second)
+
+
+async def test_both_guests_get_every_vblank() -> None:
+    async with (
+        running(config=CAMERA) as m,
+        playing(m, "linux1", "HDMI-A-1", RED) as first,
+        playing(m, "linux2", "HDMI-A-1/camera", BLUE, (320, 200)) as second,
+    ):
+        await trio.sleep(0.3)
+        before = first.display.flips, second.display.flips
+        await trio.sleep(1)
+        after = first.display.flips, second.display.flips
+        assert after[0] - before[0] > 45
+        assert after[1] - before[1] > 45
+
+
+async def test_a_guest_that_stops_flipping_holds_nobody_back() -> None:
+    async with (
+        running(config=CAMERA) as m,
+        playing(m, "linux1", "HDMI-A-1", RED) as first,
+        playing(m, "linux2", "HDMI-A-1/camera", BLUE, (320, 200)) as second,
+    ):
+        second.pause()
+        await goes_on(first)
+        await shows(m, "HDMI-A-1", BLUE, 450, 350)
+        second.go_on()
+        await goes_on(second)
+
+
+async def test_what_is_behind_a_layer_comes_back_when_its_guest_goes() -> None:
+    async with running(config=CAMERA) as m, playing(m, "linux1", "HDMI-A-1", RED) as first:
+        domain = await m.domain(("HDMI-A-1/camera", "320x200"), name="linux2")
+        framebuffer = await domain.guest.create_framebuffer(320, 200, "XR24")
+        framebuffer.buffer.pixels[:] = bytes([255]) * len(framebuffer.buffer.pixels)
+        await domain.guest.displays[0].enable(framebuffer)
+        await shows(m, "HDMI-A-1", 0xFFFFFF, 450, 350)
+        await m.host.toolstack.destroy(domain)
+        await shows(m, "HDMI-A-1", RED, 450, 350)
+        await m.released(domain.domid)
+        await goes_on(first)
+
+
+async def test_a_layer_that_is_covered_is_not_shown_and_its_guest_runs_on() -> None:
+    covering = configured("""
+        [output.HDMI-A-1]
+        mode = "800x600"
+        [[output.HDMI-A-1.layer]]
+        name = "main"
+        x = 0
+        y = 0
+        width = 320
+        height = 200
+        [[output.HDMI-A-1.layer]]
+        name = "lock"
+        zpos = 9
+    """)
+    async with (
+        running(config=covering) as m,
+        playing(m, "linux1", "HDMI-A-1/main", RED, (320, 200)) as first,
+    ):
+        await shows(m, "HDMI-A-1", RED)
+        async with playing(m, "linux2", "HDMI-A-1/lock", GREEN) as second:
+            await shows(m, "HDMI-A-1", GREEN)
+            await until(lambda: "behind lock" in _how(m, "linux1/0/0"), "not covered")
+            await goes_on(first)
+            await goes_on(second)
+        await shows(m, "HDMI-A-1", RED)
+        await goes_on(first)
+
+
+def _how(m: Machine, guest: str) -> str:
+    guests = m.service.outputs.layout()["guest"]
+    assert isinstance(guests, dict)
+    return str(guests[guest]["how"])
+
+
+async def test_the_background_is_seen_where_no_layer_is() -> None:
+    framed = configured("""
+        [output.HDMI-A-1]
+        mode = "800x600"
+        safe = "#102030"
+        [[output.HDMI-A-1.layer]]
+        name = "main"
+        x = 100
+        y = 100
+        width = 320
+        height = 200
+    """)
+    async with running(config=framed) as m:
+        await shows(m, "HDMI-A-1", BACKGROUND)
+        async with playing(m, "linux1", "HDMI-A-1", RED, (320, 200)):
+            await shows(m, "HDMI-A-1", RED, 150, 150)
+            await shows(m, "HDMI-A-1", BACKGROUND, 99, 150)
+        await shows(m, "HDMI-A-1", BACKGROUND, 150, 150)
+
+
+async def test_a_layout_larger_than_the_monitors_mode_is_told_and_shows_nothing() -> None:
+    large = configured("""
+        [[output.HDMI-A-1.layer]]
+        name = "main"
+        x = 0
+        y = 0
+        width = 4000
+        height = 2000
+    """)
+    async with running(config=large) as m, playing(m, "linux1", "HDMI-A-2", RED) as player:
+        await shows(m, "HDMI-A-2", RED)
+        await is_black(m, "HDMI-A-1")
+        await goes_on(player)
