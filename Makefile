@@ -4,7 +4,7 @@
 VENV := .venv
 PYTHON := /usr/bin/python3
 BIN := $(VENV)/bin
-BUILD_PACKAGES := python3 python3-dev python3-venv gcc pkg-config libxen-dev libdrm-dev
+BUILD_PACKAGES := python3 python3-dev python3-venv gcc pkg-config libxen-dev libdrm-dev libpng-dev
 TEST_PACKAGES := $(shell cat tests/debian-packages.txt)
 RIG_PACKAGES := $(shell cat tests/rig/host-packages.txt)
 

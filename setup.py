@@ -6,7 +6,7 @@ import sys
 
 from setuptools import setup
 
-LIBRARIES = ["xengnttab", "xenevtchn", "libdrm"]
+LIBRARIES = ["xengnttab", "xenevtchn", "libdrm", "libpng"]
 
 try:
     found = subprocess.run(["pkg-config", "--exists", *LIBRARIES], check=False).returncode == 0
@@ -14,8 +14,8 @@ except FileNotFoundError:
     found = False
 if not found:
     sys.exit(
-        "xendisplback needs the headers of libxengnttab, libxenevtchn and libdrm;"
-        " Debian: apt install libxen-dev libdrm-dev pkg-config gcc python3-dev"
+        "xendisplback needs the headers of libxengnttab, libxenevtchn, libdrm and libpng;"
+        " Debian: apt install libxen-dev libdrm-dev libpng-dev pkg-config gcc python3-dev"
     )
 
 setup(
@@ -23,5 +23,6 @@ setup(
         "cffi_build/xen_build.py:ffibuilder",
         "cffi_build/drm_build.py:ffibuilder",
         "cffi_build/flip_build.py:ffibuilder",
+        "cffi_build/png_build.py:ffibuilder",
     ]
 )

@@ -32,18 +32,18 @@ def test_without_the_headers_one_line_names_the_debian_packages(tmp_path: Path) 
     )
     assert done.returncode != 0
     assert done.stderr.strip().splitlines() == [
-        "xendisplback needs the headers of libxengnttab, libxenevtchn and libdrm;"
-        " Debian: apt install libxen-dev libdrm-dev pkg-config gcc python3-dev"
+        "xendisplback needs the headers of libxengnttab, libxenevtchn, libdrm and libpng;"
+        " Debian: apt install libxen-dev libdrm-dev libpng-dev pkg-config gcc python3-dev"
     ]
 
 
-def test_the_wheel_is_abi3_and_has_the_three_extensions(tmp_path: Path) -> None:
+def test_the_wheel_is_abi3_and_has_the_extensions(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
     subprocess.run([*command, str(tmp_path), str(PROJECT)], check=True, timeout=300)
     (wheel,) = tmp_path.glob("*.whl")
     assert "-cp311-abi3-" in wheel.name
     names = zipfile.ZipFile(wheel).namelist()
-    for extension in ("_xen", "_drm", "_memory"):
+    for extension in ("_xen", "_drm", "_flip", "_png"):
         assert f"xendisplback/_ext/{extension}.abi3.so" in names
         assert f"xendisplback/_ext/{extension}.pyi" in names
     assert "xendisplback/py.typed" in names

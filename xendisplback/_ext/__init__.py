@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from xendisplback.errors import HostError
 
 if TYPE_CHECKING:
-    from xendisplback._ext import _drm, _flip, _xen
+    from xendisplback._ext import _drm, _flip, _png, _xen
 
     class XenModule(Protocol):
         ffi: _xen.FFI
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     class FlipModule(Protocol):
         ffi: _flip.FFI
         lib: _flip.Lib
+
+    class PngModule(Protocol):
+        ffi: _png.FFI
+        lib: _png.Lib
 
 
 def load_xen() -> XenModule:
@@ -40,6 +44,11 @@ def load_drm() -> DrmModule:
 def load_flip() -> FlipModule:
     """The flips' threads, rings, copies and conversions. Raises HostError."""
     return cast("FlipModule", _load("_flip", "gcc python3-dev", "libc6"))
+
+
+def load_png() -> PngModule:
+    """libpng. Raises HostError."""
+    return cast("PngModule", _load("_png", "libpng-dev", "libpng16-16"))
 
 
 def _load(name: str, build_packages: str, runtime_packages: str) -> object:
