@@ -6,6 +6,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 import trio
@@ -101,6 +102,11 @@ async def playing(
         nursery.cancel_scope.cancel()
     assert player.noticed_nothing()
     await m.host.toolstack.destroy(domain)
+
+
+def running_state(m: Machine) -> Any:
+    """What ``xendisplback layout --json`` tells."""
+    return m.service.outputs.layout()
 
 
 def colour_at(host: SimHost, output: str, x: int = 5, y: int = 5) -> int | None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 
 from tests.frontend.conftest import Machine
@@ -15,12 +16,13 @@ from tests.outputs.kit import (
     is_black,
     playing,
     running,
+    running_state,
     shows,
     until,
 )
 
 BACKGROUND = 0x102030
-
+from xendisplback.sim.device import DisplayDevice
 
 CAMERA = configured("""
 [output.HDMI-A-1]
@@ -39,9 +41,25 @@ height = 200
 """A small layer in front of one that covers the output."""
 
 
-async def test_two_guests_share_an_output() -> None:
+DEVICES = {
+    "composed": lambda: DisplayDevice(),
+    "on planes": lambda: DisplayDevice(overlays=2),
+    "composed, too many planes": lambda: DisplayDevice(overlays=2, most_planes=1),
+}
+
+
+def how(m: Machine, guest: str) -> str:
+    return str(running_state(m)["guest"][guest]["how"])
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> DisplayDevice:
+    return DEVICES[request.param]()
+
+
+async def test_two_guests_share_an_output(device: DisplayDevice) -> None:
     async with (
-        running(config=CAMERA) as m,
+        running(device, config=CAMERA) as m,
         playing(m, "linux1", "HDMI-A-1", RED) as first,
         playing(m, "linux2", "HDMI-A-1/camera", BLUE, (320, 200)) as second,
     ):
@@ -54,9 +72,9 @@ async def test_two_guests_share_an_output() -> None:
         await goes_on(second)
 
 
-async def test_both_guests_get_every_vblank() -> None:
+async def test_both_guests_get_every_vblank(device: DisplayDevice) -> None:
     async with (
-        running(config=CAMERA) as m,
+        running(device, config=CAMERA) as m,
         playing(m, "linux1", "HDMI-A-1", RED) as first,
         playing(m, "linux2", "HDMI-A-1/camera", BLUE, (320, 200)) as second,
     ):
@@ -68,9 +86,9 @@ async def test_both_guests_get_every_vblank() -> None:
         assert after[1] - before[1] > 45
 
 
-async def test_a_guest_that_stops_flipping_holds_nobody_back() -> None:
+async def test_a_guest_that_stops_flipping_holds_nobody_back(device: DisplayDevice) -> None:
     async with (
-        running(config=CAMERA) as m,
+        running(device, config=CAMERA) as m,
         playing(m, "linux1", "HDMI-A-1", RED) as first,
         playing(m, "linux2", "HDMI-A-1/camera", BLUE, (320, 200)) as second,
     ):
@@ -81,8 +99,10 @@ async def test_a_guest_that_stops_flipping_holds_nobody_back() -> None:
         await goes_on(second)
 
 
-async def test_what_is_behind_a_layer_comes_back_when_its_guest_goes() -> None:
-    async with running(config=CAMERA) as m, playing(m, "linux1", "HDMI-A-1", RED) as first:
+async def test_what_is_behind_a_layer_comes_back_when_its_guest_goes(
+    device: DisplayDevice,
+) -> None:
+    async with running(device, config=CAMERA) as m, playing(m, "linux1", "HDMI-A-1", RED) as first:
         domain = await m.domain(("HDMI-A-1/camera", "320x200"), name="linux2")
         framebuffer = await domain.guest.create_framebuffer(320, 200, "XR24")
         framebuffer.buffer.pixels[:] = bytes([255]) * len(framebuffer.buffer.pixels)
@@ -115,17 +135,11 @@ async def test_a_layer_that_is_covered_is_not_shown_and_its_guest_runs_on() -> N
         await shows(m, "HDMI-A-1", RED)
         async with playing(m, "linux2", "HDMI-A-1/lock", GREEN) as second:
             await shows(m, "HDMI-A-1", GREEN)
-            await until(lambda: "behind lock" in _how(m, "linux1/0/0"), "not covered")
+            await until(lambda: "behind lock" in how(m, "linux1/0/0"), "not covered")
             await goes_on(first)
             await goes_on(second)
         await shows(m, "HDMI-A-1", RED)
         await goes_on(first)
-
-
-def _how(m: Machine, guest: str) -> str:
-    guests = m.service.outputs.layout()["guest"]
-    assert isinstance(guests, dict)
-    return str(guests[guest]["how"])
 
 
 async def test_the_background_is_seen_where_no_layer_is() -> None:
@@ -161,3 +175,37 @@ async def test_a_layout_larger_than_the_monitors_mode_is_told_and_shows_nothing(
         await shows(m, "HDMI-A-2", RED)
         await is_black(m, "HDMI-A-1")
         await goes_on(player)
+
+
+async def test_the_way_of_each_layer_is_told() -> None:
+    for overlays, words in ((0, "composed by copy"), (2, "on a plane of its own")):
+        async with (
+            running(DisplayDevice(overlays=overlays), config=CAMERA) as m,
+            playing(m, "linux1", "HDMI-A-1", RED) as first,
+            playing(m, "linux2", "HDMI-A-1/camera", BLUE, (320, 200)) as second,
+        ):
+            await goes_on(first)
+            await goes_on(second)
+            assert words in running_state(m)["output"]["HDMI-A-1"]["layers-are"]
+            expected = "zero copy by plain export" if overlays else "by copy"
+            assert expected in how(m, "linux2/0/0")
+
+
+async def test_a_mirrored_guest_can_be_a_layer_of_one_of_its_outputs(device: DisplayDevice) -> None:
+    config = configured(
+        '[route]\nlinux2 = ["HDMI-A-1/camera", "HDMI-A-2"]\n'
+        '[output.HDMI-A-1]\nmode = "800x600"\n'
+        '[[output.HDMI-A-1.layer]]\nname = "main"\n'
+        '[[output.HDMI-A-1.layer]]\nname = "camera"\nzpos = 1\n'
+        "x = 100\ny = 100\nwidth = 640\nheight = 480"
+    )
+    async with (
+        running(device, config=config) as m,
+        playing(m, "linux1", "HDMI-A-1", RED) as first,
+        playing(m, "linux2", "HDMI-A-1", BLUE, (640, 480)) as second,
+    ):
+        await shows(m, "HDMI-A-1", RED, 10, 10)
+        await shows(m, "HDMI-A-1", BLUE, 150, 150)
+        await shows(m, "HDMI-A-2", BLUE)
+        await goes_on(first)
+        await goes_on(second)

@@ -17,6 +17,7 @@ from tests.outputs.kit import (
     is_black,
     playing,
     running,
+    running_state,
     shows,
 )
 from xendisplback.config import Config
@@ -163,15 +164,12 @@ async def test_a_guests_end_frees_its_place() -> None:
 async def test_the_layout_says_who_is_shown_where() -> None:
     async with running() as m, playing(m, "linux1", "HDMI-A-1", RED):
         await shows(m, "HDMI-A-1", RED)
-        layout = m.service.outputs.layout()
-        outputs, guests = layout["output"], layout["guest"]
-        assert isinstance(outputs, dict)
-        assert isinstance(guests, dict)
-        shown = outputs["HDMI-A-1"]
+        layout = running_state(m)
+        shown = layout["output"]["HDMI-A-1"]
         assert (shown["connected"], shown["showing"]) == (True, "800x600@60")
         assert (shown["layer"][0]["guest"], shown["layer"][0]["state"]) == ("linux1/0/0", "shown")
-        assert outputs["HDMI-A-2"]["layer"][0]["state"] == "no guest"
-        assert guests["linux1/0/0"]["state"] == "shown"
+        assert layout["output"]["HDMI-A-2"]["layer"][0]["state"] == "no guest"
+        assert layout["guest"]["linux1/0/0"]["state"] == "shown"
         assert layout["route"] == {}
 
 
