@@ -20,9 +20,9 @@ from tests.outputs.kit import (
     shows,
     until,
 )
+from xendisplback.sim.device import DisplayDevice
 
 BACKGROUND = 0x102030
-from xendisplback.sim.device import DisplayDevice
 
 CAMERA = configured("""
 [output.HDMI-A-1]
