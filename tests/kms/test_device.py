@@ -51,8 +51,11 @@ class FakeDevice(Device):
         self.ffi = load_drm().ffi
         self.path = "/dev/dri/card0"
         self.driver = "fake"
-        self.fd = -1
+        self.fd = 1 << 20
         self.leased = False
+
+    def close(self) -> None:
+        self.fd = -1
 
 
 class RecordingBuffer:

@@ -25,7 +25,7 @@ from xendisplback.host import EventChannels, GrantMapping
 from xendisplback.protocol.displif import PgFlip, Request
 from xendisplback.scanout.dark import DarkScreen
 from xendisplback.scanout.layout import GuestName
-from xendisplback.scanout.source import REQUEST_SECONDS
+from xendisplback.scanout.ways import REQUEST_SECONDS
 from xendisplback.xen.gnttab import DomainGrants
 
 logger = logging.getLogger(__name__)

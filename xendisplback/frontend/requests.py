@@ -34,7 +34,8 @@ from xendisplback.protocol.layout import PAGE, check_create, pages_needed
 from xendisplback.protocol.status import Status, response_status
 from xendisplback.scanout.frame import Crop
 from xendisplback.scanout.ladder import Step
-from xendisplback.scanout.source import REQUEST_SECONDS, Source
+from xendisplback.scanout.source import Source
+from xendisplback.scanout.ways import REQUEST_SECONDS
 from xendisplback.xen.gnttab import DomainGrants
 from xendisplback.xen.shared_memory import read_memory, write_memory
 

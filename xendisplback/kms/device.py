@@ -76,8 +76,8 @@ class Device:
             raise self.failure(message or f"{self.driver} refused", call, self._errno(result))
 
     def check_release(self, result: int, call: str) -> None:
-        """Like :meth:`check`, but a device that is gone has nothing left to release."""
-        if result != 0 and self._errno(result) not in GONE:
+        """Like :meth:`check`, but a device that is gone or closed has nothing left to release."""
+        if result != 0 and self.fd >= 0 and self._errno(result) not in GONE:
             self.check(result, call)
 
     def _errno(self, result: int) -> int:

@@ -25,7 +25,7 @@ RETRY_MOST_SECONDS = 30.0
 
 
 class OpenCard:
-    """Fulfils ``Controller``. ``changed``: more guests' connectors may be shown on an output of it by now."""
+    """``changed``: more guests' connectors may be shown on an output of it by now."""
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class OpenCard:
         """CRTC ids by connector id: as we found them, then as they were last."""
         self._retry = RETRY_SECONDS
         self._probing = trio.Lock()
+        self._ended = False
 
     @property
     def unusable(self) -> str | None:
@@ -106,6 +107,8 @@ class OpenCard:
     async def look_again(self) -> None:
         """Monitors may have come or gone, or what failed may work by now."""
         async with self._probing:
+            if self._ended:
+                return
             before = {output: _looks(output) for output in self.outputs}
             try:
                 self._mastered = await trio.to_thread.run_sync(self.card.take_master)
@@ -134,7 +137,8 @@ class OpenCard:
             self._changed(output)
 
     async def end(self) -> None:
-        """Outputs off, their guests' connectors told."""
+        """Outputs off, their guests' connectors told; it is not looked at again."""
+        self._ended = True
         for output in self.outputs:
             await output.darken()
 

@@ -17,7 +17,6 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
@@ -26,21 +25,21 @@ from xendisplback.errors import HostError
 from xendisplback.host import Card, Connector
 from xendisplback.kms.geometry import Rect
 from xendisplback.kms.mode import Mode
-from xendisplback.protocol.edid import check_edid
 from xendisplback.protocol.errors import RequestError
 from xendisplback.scanout.arrange import arrange
 from xendisplback.scanout.arrangement import Arrangement
 from xendisplback.scanout.fit import choose_mode, place, preferred_mode
-from xendisplback.scanout.flips import STUCK_SECONDS, CardFlips, Scanout
+from xendisplback.scanout.flips import STUCK_SECONDS, Scanout
 from xendisplback.scanout.frame import Crop
 from xendisplback.scanout.ladder import COMMIT, CardFacts
 from xendisplback.scanout.layout import LayerLayout, OutputLayout
-from xendisplback.scanout.pipe import Pipe
+from xendisplback.scanout.monitor_edid import edid_of
 from xendisplback.scanout.safe import Safe, SafePicture, load_safe, parse_safe
 from xendisplback.scanout.screen import Screen
 from xendisplback.scanout.view import View
 
 if TYPE_CHECKING:
+    from xendisplback.scanout.controller import OpenCard
     from xendisplback.scanout.source import Source
 
 logger = logging.getLogger(__name__)
@@ -49,20 +48,6 @@ T = TypeVar("T")
 
 LINGER_SECONDS = 5.0
 """How long an output without a configured safe picture shows black before it is switched off."""
-
-
-def read_edid(path: Path) -> bytes:
-    """Blocking. Raises HostError where it is no EDID."""
-    try:
-        edid = path.read_bytes()
-        check_edid(edid)
-    except OSError as error:
-        raise HostError(
-            "the EDID can't be read", call="open", path=str(path), errno=error.errno
-        ) from error
-    except ValueError as error:
-        raise HostError(f"no EDID: {error}", path=str(path)) from error
-    return edid
 
 
 class Spawn(Protocol):
@@ -87,41 +72,10 @@ class Spot:
         return f"{self.output}/{self.layer.name}" if several else str(self.output)
 
 
-class Controller(Protocol):
-    """The opened card of an output. :class:`~xendisplback.scanout.controller.OpenCard` is one."""
-
-    @property
-    def card(self) -> Card: ...
-    @property
-    def facts(self) -> CardFacts: ...
-    @property
-    def flips(self) -> CardFlips: ...
-    @property
-    def unusable(self) -> str | None:
-        """Why the whole card can't be used now."""
-        ...
-
-    def take_pipe(self, output: Output) -> Pipe:
-        """A CRTC and planes. Raises Dark where none is left."""
-        ...
-
-    def give_pipe(self, output: Output) -> None:
-        """The output is dark."""
-        ...
-
-    def failed(self, output: Output) -> None:
-        """Look at the card again, soon."""
-        ...
-
-    def uncovered(self, output: Output) -> None:
-        """Something may be seen on it that could not before."""
-        ...
-
-
 class Output:
     def __init__(
         self,
-        controller: Controller,
+        controller: OpenCard,
         connector: Connector,
         layout: OutputLayout,
         spawn: Spawn,
@@ -193,10 +147,7 @@ class Output:
 
     async def edid(self) -> bytes:
         """What guests are to believe of it; b"": one is to be made. Raises HostError."""
-        wanted = self.layout.edid
-        if wanted == "monitor":
-            return self.connector.edid
-        return b"" if wanted == "made" else await trio.to_thread.run_sync(read_edid, Path(wanted))
+        return await edid_of(self.connector, self.layout)
 
     # What its guests' connectors call, with their flips paused and none on its way
 

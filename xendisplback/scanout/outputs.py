@@ -26,16 +26,19 @@ from xendisplback.scanout.layout import GuestName, Layout, LayoutError, Place
 from xendisplback.scanout.output import Output, Spot
 from xendisplback.scanout.report import describe
 from xendisplback.scanout.safe import load_safe
-from xendisplback.scanout.source import Log, Source
+from xendisplback.scanout.source import Source
 from xendisplback.scanout.stalls import watch_stalls
 
 logger = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 5.0
+MASTER_SECONDS = 5.0
+"""How often a card that another program has is looked at."""
+SET_MASTER = "drmSetMaster"
 
 
 class Outputs:
-    """Fulfils ``Places`` for the sources, ``Control`` for the operator."""
+    """Tells sources where they belong; fulfils ``Control`` for the operator."""
 
     def __init__(self, host: Host, config: Config) -> None:
         self._host = host
@@ -51,6 +54,7 @@ class Outputs:
         self._errors: set[str] = set()
         """What of cards was logged already."""
         self._scanning = trio.Lock()
+        self._scanning_later = False
         self._stalls = trio.CancelScope()
 
     # Cards
@@ -109,6 +113,15 @@ class Outputs:
                     logger.error("card not used: %s", error)
             for card in cards:
                 await self._adopt(card)
+        if any(error.call == SET_MASTER for error in errors) and not self._scanning_later:
+            # Nobody tells when the other program lets go.
+            self._scanning_later = True
+            self._spawn(self._scan_later)
+
+    async def _scan_later(self) -> None:
+        await trio.sleep(MASTER_SECONDS)
+        self._scanning_later = False
+        await self._scan()
 
     async def _adopt(self, card: Card) -> None:
         facts = card_facts(card, self._config, self._domain)
@@ -176,7 +189,13 @@ class Outputs:
 
     # Sources: guests' connectors
 
-    def source(self, name: GuestName, unique_id: str, dark: DarkScreen, log: Log) -> Source:
+    def source(
+        self,
+        name: GuestName,
+        unique_id: str,
+        dark: DarkScreen,
+        log: logging.LoggerAdapter[logging.Logger],
+    ) -> Source:
         """A new one, until it is released. Raises HostError."""
         source = Source(name, unique_id, self._config.refresh_rate, self, dark, log)
         self._sources.append(source)
@@ -188,6 +207,7 @@ class Outputs:
         return self._sources
 
     async def opened(self) -> None:
+        """Until the cards that were there at the start are open."""
         await self._opened.wait()
 
     def _places(self, source: Source) -> tuple[Place, ...]:
@@ -197,6 +217,7 @@ class Outputs:
             return ()
 
     def claim(self, source: Source) -> None:
+        """The source's places are its own from now on. Raises RequestError EBUSY where one is another's."""
         places = self._places(source)
         for place in places:
             holder = self._claims.get(place)
@@ -206,6 +227,7 @@ class Outputs:
             self._claims[place] = source
 
     def spots(self, source: Source) -> list[Spot]:
+        """The source's places on the outputs that are there."""
         spots: list[Spot] = []
         for place in self._places(source):
             output = self._outputs.get(place.output)
@@ -214,6 +236,7 @@ class Outputs:
         return spots
 
     def why_nowhere(self, source: Source) -> str:
+        """Why there are no spots, for the operator."""
         try:
             places = self._layout.places(source.name, source.unique_id)
         except LayoutError as error:
@@ -225,6 +248,7 @@ class Outputs:
         return f"no output: {wanted} is not there (outputs here: {there}); shown when it comes"
 
     def leave(self, source: Source) -> None:
+        """It is gone."""
         self._sources.remove(source)
         for place in [place for place, holder in self._claims.items() if holder is source]:
             del self._claims[place]

@@ -14,61 +14,31 @@ Rules:
 
 from __future__ import annotations
 
-import errno
+import logging
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import trio
 
-from xendisplback.errors import GONE, HostError
+from xendisplback.errors import HostError
 from xendisplback.protocol.edid import made_edid
 from xendisplback.protocol.errors import RequestError
 from xendisplback.scanout.copy_job import CopyJob
 from xendisplback.scanout.dark import DarkScreen
 from xendisplback.scanout.flips import STUCK_SECONDS, FlipPath, Scanout
 from xendisplback.scanout.frame import Crop, Frame
-from xendisplback.scanout.ladder import CardFacts, Climb, Ladder, Refusal, Step
+from xendisplback.scanout.ladder import Ladder
 from xendisplback.scanout.layout import GuestName
 from xendisplback.scanout.output import Dark, Output, Spot
 from xendisplback.scanout.view import View
+from xendisplback.scanout.ways import NOT_OURS, Ways
 
-REQUEST_SECONDS = 2.5
-"""For all that a request needs of a guest's memory. Linux gives it 3 s, then frees the grants."""
+if TYPE_CHECKING:
+    from xendisplback.scanout.outputs import Outputs
 
-NOT_OURS = GONE | {errno.EFAULT, errno.EACCES}
-"""The card is gone (EFAULT: its memory vanished under a copy), or another process is its master."""
-
-
-class Places(Protocol):
-    """Where sources belong. :class:`~xendisplback.scanout.outputs.Outputs` knows."""
-
-    async def opened(self) -> None:
-        """Until the cards that were there at the start are open."""
-        ...
-
-    def claim(self, source: Source) -> None:
-        """The source's places are its own from now on. Raises RequestError EBUSY where one is another's."""
-        ...
-
-    def spots(self, source: Source) -> list[Spot]:
-        """Its places on the outputs that are there."""
-        ...
-
-    def why_nowhere(self, source: Source) -> str:
-        """Why there are none, for the operator."""
-        ...
-
-    def leave(self, source: Source) -> None:
-        """It is gone."""
-        ...
-
-
-class Log(Protocol):
-    def info(self, msg: object, *args: object) -> None: ...
-    def warning(self, msg: object, *args: object) -> None: ...
-    def error(self, msg: object, *args: object) -> None: ...
+SourceLog = logging.LoggerAdapter[logging.Logger]
 
 
 class Source:
@@ -77,9 +47,9 @@ class Source:
         name: GuestName,
         unique_id: str,
         refresh_rate: float,
-        places: Places,
+        places: Outputs,
         dark: DarkScreen,
-        log: Log,
+        log: SourceLog,
     ) -> None:
         """``unique_id``: the place that the toolstack named. Raises HostError."""
         self.name = name
@@ -102,7 +72,7 @@ class Source:
         """Where it is on screen; in the order of the C path's parts."""
         self._paths: dict[Frame, FlipPath] = {}
         self._endings: list[trio.Event] = []
-        self._ladders: dict[CardFacts, Ladder] = {}
+        self._ways = Ways()
         self._claimed = False
         self._own_pictures = 0
         """Pictures that Python's commits showed."""
@@ -149,7 +119,8 @@ class Source:
         return output in self._views
 
     def ladder(self, output: Output) -> Ladder:
-        return self._ladders.setdefault(output.facts, Ladder(output.facts))
+        """What is known of the ways to that output's card."""
+        return self._ways.ladder(output)
 
     @property
     def outputs(self) -> list[Output]:
@@ -246,7 +217,7 @@ class Source:
                 if not refused >> number & 1:
                     continue
                 try:
-                    await self._next_way(frame, spot, view, error)
+                    await self._ways.next(self, spot, view, frame, error)
                 except (HostError, RequestError) as last:
                     await self._lose(output, last)
             await self._reshow()
@@ -367,9 +338,13 @@ class Source:
 
         Raises RequestError and HostError where that failed everywhere.
         """
-        frame = self._frame
-        if frame is None:
-            return
+        shown: Frame | None = None
+        # While it is dark, flips on the timer may bring a later frame meanwhile.
+        while self._frame is not None and self._frame is not shown:
+            shown = self._frame
+            await self._show_frame(shown)
+
+    async def _show_frame(self, frame: Frame) -> None:
         spots = self._places.spots(self)
         await self._hide(keep=spots)
         hows: list[str] = []
@@ -377,8 +352,9 @@ class Source:
         digest = 0
         for spot in spots:
             try:
-                how, digest = await self._show_on(spot, frame)
+                how, read = await self._show_on(spot, frame)
                 hows.append(how)
+                digest = digest or read
             except Dark as dark:
                 hows.append(f"{spot} is dark: {dark}")
             except (HostError, RequestError) as error:
@@ -403,7 +379,7 @@ class Source:
             if before is None or before[1] is not view:
                 self._clear_paths()
             self._views[output] = (spot, view)
-            digest = await self._show_in(view, spot, frame)
+            digest = await self._ways.show(self, spot, view, frame)
         except (HostError, RequestError, Dark) as error:
             await self._hide_on(output)
             if isinstance(error, HostError) and error.errno in NOT_OURS:
@@ -413,62 +389,6 @@ class Source:
         way = view.way(frame)
         assert way is not None
         return f"{spot} {output.mode}, {frame.layout.format.name}, {way.how}", digest
-
-    async def _show_in(self, view: View, spot: Spot, frame: Frame) -> int:
-        """As :meth:`View.show_again`."""
-        if view.way(frame) is None:
-            return await self._climb_up(frame, spot, view, self._climb(frame, spot, view))
-        try:
-            show = partial(view.show_again, frame, self.scanout.side)
-            return await spot.output.change(self, view, show)
-        except HostError as error:
-            return await self._next_way(frame, spot, view, error)
-
-    async def _next_way(self, frame: Frame, spot: Spot, view: View, error: HostError) -> int:
-        """The way that ``frame`` has there was refused. Raises ``error`` where there is no other one."""
-        way = view.way(frame)
-        if way is None or way.step is Step.COPY or spot.output.unusable or error.errno in NOT_OURS:
-            raise error
-        climb = self._climb(frame, spot, view)
-        # Another frame's refusal may have been learnt already.
-        if climb.step is way.step:
-            climb.refuse(error)
-        digest = await self._climb_up(frame, spot, view, climb)
-        await frame.memory.drop(way.step)
-        return digest
-
-    def _climb(self, frame: Frame, spot: Spot, view: View) -> Climb:
-        picture = (frame.layout, view.crop, view.place)
-        memory = frame.memory
-        steps, refused = memory.steps, list(memory.refused)
-        if view.refusal is not None:
-            refused += [
-                Refusal(step, None, None, view.refusal) for step in steps if step is not Step.COPY
-            ]
-            steps = [Step.COPY]
-        return self.ladder(spot.output).climb(steps, memory.shape, picture, refused)
-
-    async def _climb_up(self, frame: Frame, spot: Spot, view: View, climb: Climb) -> int:
-        """Show ``frame`` by the first step that the card takes. As :meth:`View.show_again`."""
-        deadline = trio.current_time() + REQUEST_SECONDS
-        memory, side, change = frame.memory, self.scanout.side, spot.output.change
-        while True:
-            way = climb.way
-            try:
-                if way.step is Step.COPY:
-                    address = await memory.address(deadline)
-                    show = partial(view.show_by_copy, frame, address, way, side)
-                    return await change(self, view, show)
-                lease = await memory.dmabuf(way.step, deadline)
-                try:
-                    show = partial(view.show_directly, frame, lease, way, side)
-                    return await change(self, view, show)
-                except BaseException:
-                    lease.release()
-                    raise
-            except HostError as error:
-                await memory.drop(way.step)
-                climb.refuse(error)
 
     def _enter(self, frame: Frame, digest: int) -> None:
         """``frame`` is on screen, and C flips to it from now on."""
