@@ -7,7 +7,7 @@ import errno
 
 import trio
 
-from tests.outputs.kit import RED, Player, goes_on, is_black, playing, running, shows, until
+from tests.outputs.kit import BLUE, RED, Player, goes_on, is_black, playing, running, shows, until
 from xendisplback.sim.device import DisplayDevice
 
 
@@ -105,3 +105,21 @@ async def test_a_reconnecting_guest_needs_no_modeset() -> None:
         framebuffer = await domain.guest.create_framebuffer(800, 600, "XR24")
         await domain.guest.displays[0].enable(framebuffer)
         assert m.host.device.modesets == modesets
+
+
+async def test_cards_come_and_go_many_times_and_another_one_stays() -> None:
+    """File descriptors are used again at once: nobody may still wait for an old one."""
+    stays = DisplayDevice(["DP-1"], path="/dev/dri/card1")
+    async with (
+        running(DisplayDevice(), stays) as m,
+        playing(m, "linux1", "HDMI-A-1", RED) as player,
+        playing(m, "linux2", "DP-1", BLUE) as other,
+    ):
+        for _ in range(5):
+            gone = next(device for device in m.host.devices if device is not stays)
+            m.host.remove_device(gone)
+            m.host.add_device(DisplayDevice())
+            await shows(m, "HDMI-A-1", RED)
+        await shows(m, "DP-1", BLUE)
+        await goes_on(player)
+        await goes_on(other)

@@ -50,6 +50,12 @@ class OpenCard:
         self._retry = RETRY_SECONDS
         self._probing = trio.Lock()
         self._ended = False
+        self._watching = trio.CancelScope()
+
+    @property
+    def leased(self) -> bool:
+        """It is what a DRM lease holds."""
+        return self.card.path.startswith("lease:")
 
     @property
     def unusable(self) -> str | None:
@@ -136,9 +142,20 @@ class OpenCard:
             await output.show_safe()
             self._changed(output)
 
+    async def watch(self) -> None:
+        """Task: until the device vanishes, or :meth:`end`."""
+        with self._watching:
+            # It may have ended before this task's first step.
+            await trio.lowlevel.checkpoint()
+            error = await self.flips.failed()
+            for output in self.outputs:
+                output.fail(error)
+
     async def end(self) -> None:
         """Outputs off, their guests' connectors told; it is not looked at again."""
         self._ended = True
+        # Its file descriptor must not be waited for when it is closed.
+        self._watching.cancel()
         for output in self.outputs:
             await output.darken()
 

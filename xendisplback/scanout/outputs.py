@@ -90,9 +90,10 @@ class Outputs:
 
     async def _on_change(self, path: str | None, *, gone: bool) -> None:
         for card in list(self._cards):
-            if path in (None, card.card.path):
+            # Which device a lease is of nobody knows.
+            if path in (None, card.card.path) or card.leased:
                 card.patience()
-                if gone:
+                if gone and not card.leased:
                     await self._remove(card)
                 else:
                     await card.look_again()
@@ -127,7 +128,7 @@ class Outputs:
         facts = card_facts(card, self._config, self._domain)
         opened = OpenCard(card, facts, self._spawn, self._changed, self._card_gone)
         self._cards.append(opened)
-        self._spawn(self._watch, opened)
+        self._spawn(opened.watch)
         await self._adopt_outputs(opened)
 
     async def _adopt_outputs(self, opened: OpenCard) -> None:
@@ -152,13 +153,6 @@ class Outputs:
             logger.info("output %s: %s (%s), %s", output, card.path, card.driver, state)
             await output.show_safe()
             self._changed(output)
-
-    async def _watch(self, card: OpenCard) -> None:
-        """Task: until the card vanishes."""
-        error = await card.flips.failed()
-        if card in self._cards:
-            for output in card.outputs:
-                output.fail(error)
 
     def _card_gone(self, card: OpenCard) -> None:
         self._spawn(self._remove, card)
