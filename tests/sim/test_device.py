@@ -175,8 +175,9 @@ def test_an_unplugged_device(device: DisplayDevice, card: SimCard) -> None:
     framebuffer = light(card)
     device.unplug()
     assert flip_to(card, framebuffer) == -errno.ENODEV
-    with pytest.raises(EOFError):
-        read_events(card.fd)
+    with pytest.raises(HostError) as caught:
+        card.probe()
+    assert caught.value.errno == errno.ENODEV
     assert device.screen(OUTPUT) is None
     framebuffer.close()
 

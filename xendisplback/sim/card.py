@@ -50,7 +50,7 @@ class SimCard:
         try:
             if not device.dumb:
                 raise HostError("card without dumb buffers", call="drmGetCap", path=device.path)
-            device.take(self._send_event, self._hang_up)
+            device.take(self._send_event)
         except Refused as refused:
             self._close_fds()
             raise self._error("drmSetMaster", refused) from refused
@@ -172,10 +172,6 @@ class SimCard:
 
     def _send_event(self, event: bytes) -> None:
         os.write(self._write_fd, event)
-
-    def _hang_up(self) -> None:
-        os.close(self._write_fd)
-        self._write_fd = -1
 
     def _error(self, call: str, refused: Refused) -> HostError:
         return HostError(str(refused), call=call, path=self.path, errno=refused.errno)

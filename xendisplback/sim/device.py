@@ -144,7 +144,6 @@ class DisplayDevice:
         self._counts: Counter[str] = Counter()
         self._next_id = 1000
         self._send_event: Callable[[bytes], None] | None = None
-        self._hang_up: Callable[[], None] | None = None
         self._stopping = False
         # A flip makes the one system call that the ioctl would make; nobody reads it.
         self._ioctl_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -219,14 +218,12 @@ class DisplayDevice:
             return self.master
 
     def unplug(self) -> None:
-        """The device itself is gone, as after the driver was unbound."""
+        """The device itself is gone, as after the driver was unbound. Nobody who reads its events is told."""
         with self.lock:
             self.gone = True
             self._flips.clear()
             for framebuffer in self.objects.framebuffers.values():
                 framebuffer.vanish()
-            if self._hang_up is not None:
-                self._hang_up()
             self.lock.notify_all()
         self.on_change(self)
 
@@ -244,19 +241,19 @@ class DisplayDevice:
 
     # What an open card does with it
 
-    def take(self, send_event: Callable[[bytes], None], hang_up: Callable[[], None]) -> None:
+    def take(self, send_event: Callable[[bytes], None]) -> None:
         """Become master. Raises Refused."""
         with self.lock:
             if self.gone:
                 raise Refused(errno.ENODEV, "the device is gone")
             if self._send_event is not None:
                 raise Refused(errno.EBUSY, "another one is master")
-            self._send_event, self._hang_up = send_event, hang_up
+            self._send_event = send_event
 
     def give_back(self) -> None:
         """No master any more: everything is blank."""
         with self.lock:
-            self._send_event = self._hang_up = None
+            self._send_event = None
             self._flips.clear()
             self._state = self._shown = self._blank_state()
 
