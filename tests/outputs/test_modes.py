@@ -51,6 +51,8 @@ async def test_where_a_640x400_picture_goes_on_1024x768(
         how = running_state(m)["guest"]["linux1/0/0"]["how"]
         direct = fit == "scale" and scales
         assert ("zero copy" if direct else "by copy") in how
+        if fit == "scale" and not scales:
+            assert "the plane does not scale, or not this memory" in how
         assert running_state(m)["output"]["HDMI-A-1"]["showing"] == "1024x768@60"
 
 

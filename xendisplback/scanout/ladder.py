@@ -48,6 +48,7 @@ IMPORT: Final = "drmPrimeFDToHandle"
 ADD_FRAMEBUFFER: Final = "drmModeAddFB2"
 PLANE_FORMATS: Final = "drmModeGetPlane"
 COMMIT: Final = "DRM_IOCTL_MODE_ATOMIC"
+SCALED_COMMIT: Final = "DRM_IOCTL_MODE_ATOMIC with scaling"
 
 
 class Step(Enum):
@@ -164,13 +165,15 @@ _RULES: Final = (
           "pitch, format or size not for this controller"),
     _Rule(ADD_FRAMEBUFFER, None, None, _Reach.EXPORTS_OF_PICTURE,
           "the driver makes no framebuffer of it"),
+    _Rule(SCALED_COMMIT, None, None, _Reach.PICTURE,
+          "the plane does not scale, or not this memory"),
     _Rule(COMMIT, EBUSY, None, _Reach.ONCE, "the controller was busy"),
     _Rule(COMMIT, None, None, _Reach.PICTURE, "the controller does not show this memory"),
 )  # fmt: skip
 """The first that fits; an error without one ends the climb."""
 
-_NOT_OURS: Final = GONE | {EACCES}
-"""What a commit says on a card that is unplugged, or that is not ours any more."""
+NOT_REFUSED: Final = GONE | {EACCES, EBUSY}
+"""What a commit says on a card that is unplugged, not ours any more, or busy."""
 
 
 class Ladder:
@@ -250,7 +253,9 @@ class Ladder:
 
     def rule(self, error: HostError) -> _Rule:
         """Raises ``error`` where it says nothing about a way."""
-        if error.errno == ETIMEDOUT or (error.call == COMMIT and error.errno in _NOT_OURS):
+        if error.errno == ETIMEDOUT or (
+            error.call == COMMIT and error.errno in NOT_REFUSED - {EBUSY}
+        ):
             raise error
         for rule in _RULES:
             if (

@@ -12,7 +12,7 @@ from xendisplback.scanout.copy_path import CopyBuffers, CopyPath
 from xendisplback.scanout.direct_path import DirectPath
 from xendisplback.scanout.flips import FlipPart
 from xendisplback.scanout.frame import Crop, Frame, Lease
-from xendisplback.scanout.ladder import Way
+from xendisplback.scanout.ladder import COMMIT, NOT_REFUSED, SCALED_COMMIT, Way
 from xendisplback.scanout.plane_format import XRGB8888, choose_format
 from xendisplback.scanout.stage import Stage
 
@@ -89,6 +89,12 @@ class PlaneView:
         path = DirectPath(self._stage, self.crop, self.place, frame, lease, way, alike=self._alike)
         try:
             path.show(side)
+        except HostError as error:
+            path.close()
+            scaled = self.crop.size != self.place.size
+            if scaled and error.call == COMMIT and error.errno not in NOT_REFUSED:
+                raise HostError(error.message, call=SCALED_COMMIT, errno=error.errno) from error
+            raise
         except BaseException:
             path.close()
             raise
