@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from xendisplback.protocol.edid import made_edid
-
 from tests.frontend.conftest import Machine, Machines
 from xendisplback.protocol.displif import GetEdid
+from xendisplback.protocol.edid import made_edid
 from xendisplback.sim.device import DisplayDevice
 from xendisplback.sim.guest import Guest
 

@@ -10,13 +10,13 @@ from typing import get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from xendisplback.scanout.fit import Fit, parse_mode
-from xendisplback.scanout.safe import parse_safe
 
 from xendisplback.config import load_config
 from xendisplback.kms.geometry import Rect
 from xendisplback.operator.words import layout_words, to_toml
+from xendisplback.scanout.fit import Fit, parse_mode
 from xendisplback.scanout.layout import GuestName, LayerLayout, Layout, OutputLayout, Place
+from xendisplback.scanout.safe import parse_safe
 
 fits: st.SearchStrategy[Fit] = st.sampled_from(get_args(Fit))
 names = st.from_regex(r"[A-Za-z0-9._-]{1,6}", fullmatch=True).filter(
