@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from xendisplback.config import load_config
 from xendisplback.kms.geometry import Rect
-from xendisplback.operator.words import layout_words, to_toml
+from xendisplback.operator.words import to_toml
 from xendisplback.scanout.fit import Fit, parse_mode
 from xendisplback.scanout.layout import GuestName, LayerLayout, Layout, OutputLayout, Place
+from xendisplback.scanout.report import describe
 from xendisplback.scanout.safe import parse_safe
 
 fits: st.SearchStrategy[Fit] = st.sampled_from(get_args(Fit))
@@ -71,7 +72,7 @@ def test_the_toml_of_a_layout_is_that_layout(
     tmp_path_factory: pytest.TempPathFactory, layout: Layout
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "layout.toml"
-    path.write_text(to_toml(layout_words(layout)), encoding="utf-8")
+    path.write_text(to_toml(describe(layout, {}, [], lambda _: ())), encoding="utf-8")
     assert load_config(path).layout == layout
 
 
@@ -186,4 +187,4 @@ def test_what_is_printed_with_state_is_a_configuration(tmp_path: Path) -> None:
 
 
 def test_nothing_configured_is_nothing_to_say() -> None:
-    assert to_toml(layout_words(Layout())) == "\n"
+    assert to_toml(describe(Layout(), {}, [], lambda _: ())) == "\n"

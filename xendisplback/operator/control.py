@@ -39,7 +39,7 @@ class Control(Protocol):
         ...
 
     def layout(self) -> Mapping[str, object]:
-        """The layout in the words of :mod:`xendisplback.operator.words`, with the state."""
+        """The layout as :func:`xendisplback.scanout.report.describe` says it."""
         ...
 
     async def adopt_lease(self, fd: int, name: str) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A layout as plain values, and those as TOML: the words of the configuration file.
+"""What :func:`xendisplback.scanout.report.describe` says, as TOML in the words of the configuration file.
 
-``xendisplback layout`` prints what the daemon answered, and that can be a configuration file again: what runs is
-in comments. It runs in the command, so it imports little.
+``xendisplback layout`` prints it, and it can be a configuration file again: what runs is in comments. It runs
+in the command, so it imports little.
 """
 
 from __future__ import annotations
@@ -10,10 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final, cast
-
-if TYPE_CHECKING:
-    from xendisplback.scanout.layout import LayerLayout, Layout, OutputLayout
+from typing import Final, cast
 
 Words = Mapping[str, object]
 """Names to what JSON can say; None: not configured."""
@@ -21,45 +18,6 @@ Words = Mapping[str, object]
 _OUTPUT_KEYS: Final = ("mode", "refresh", "fit", "safe", "stalled-after", "edid")
 _LAYER_KEYS: Final = ("name", "zpos", "x", "y", "width", "height", "fit")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-
-
-def layout_words(layout: Layout) -> dict[str, dict[str, object]]:
-    """``{"output": {NAME: …}, "route": {GUEST: [PLACE, …]}}``, with the configuration's keys in them.
-
-    An output's ``layer`` is never empty; ``layers-configured`` tells whether they are of the configuration.
-    """
-    return {
-        "output": {name: output_words(one) for name, one in layout.outputs.items()},
-        "route": {
-            str(guest): [str(place) for place in places] for guest, places in layout.routes.items()
-        },
-    }
-
-
-def output_words(output: OutputLayout) -> dict[str, object]:
-    return {
-        "mode": output.mode and str(output.mode),
-        "refresh": output.refresh,
-        "fit": output.fit,
-        "safe": str(output.safe) if output.configured_safe else None,
-        "stalled-after": output.stalled_after,
-        "edid": output.edid,
-        "layers-configured": output.configured_layers,
-        "layer": [layer_words(layer) for layer in output.layers],
-    }
-
-
-def layer_words(layer: LayerLayout) -> dict[str, object]:
-    area = layer.area
-    return {
-        "name": layer.name,
-        "zpos": layer.zpos,
-        "x": area and area.x,
-        "y": area and area.y,
-        "width": area and area.width,
-        "height": area and area.height,
-        "fit": layer.fit,
-    }
 
 
 def to_toml(words: Words) -> str:

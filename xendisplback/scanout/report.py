@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from xendisplback.operator.words import layer_words, output_words
-from xendisplback.scanout.layout import LayerLayout, Layout, Place
+from xendisplback.scanout.layout import LayerLayout, Layout, OutputLayout, Place
 from xendisplback.scanout.output import Output
 from xendisplback.scanout.source import Source
 
@@ -50,7 +49,7 @@ def _output(
 ) -> dict[str, object]:
     asked = layout.output(name)
     return {
-        **output_words(asked),
+        **_output_words(asked),
         "connected": output is not None and output.connector.connected,
         "card": output.card.path if output is not None else None,
         "showing": str(output.mode) if output is not None and output.mode is not None else None,
@@ -64,7 +63,7 @@ def _output(
 
 def _layer(layer: LayerLayout, output: Output | None, source: Source | None) -> dict[str, object]:
     return {
-        **layer_words(layer),
+        **_layer_words(layer),
         "guest": str(source) if source is not None else None,
         "state": "no guest" if source is None else _state_on(source, output),
         "how": source.how if source is not None else "",
@@ -74,3 +73,29 @@ def _layer(layer: LayerLayout, output: Output | None, source: Source | None) -> 
 def _state_on(source: Source, output: Output | None) -> str:
     shown = output is not None and source.shown_on(output)
     return "shown" if shown else _state(source) if _state(source) != "shown" else "dark"
+
+
+def _output_words(output: OutputLayout) -> dict[str, object]:
+    return {
+        "mode": output.mode and str(output.mode),
+        "refresh": output.refresh,
+        "fit": output.fit,
+        "safe": str(output.safe) if output.configured_safe else None,
+        "stalled-after": output.stalled_after,
+        "edid": output.edid,
+        "layers-configured": output.configured_layers,
+        "layer": [_layer_words(layer) for layer in output.layers],
+    }
+
+
+def _layer_words(layer: LayerLayout) -> dict[str, object]:
+    area = layer.area
+    return {
+        "name": layer.name,
+        "zpos": layer.zpos,
+        "x": area and area.x,
+        "y": area and area.y,
+        "width": area and area.width,
+        "height": area and area.height,
+        "fit": layer.fit,
+    }
