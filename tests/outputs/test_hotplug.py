@@ -4,10 +4,26 @@
 from __future__ import annotations
 
 import errno
+import logging
 
+import pytest
 import trio
 
-from tests.outputs.kit import BLUE, RED, Player, goes_on, is_black, playing, running, shows, until
+from tests.outputs.kit import (
+    BLUE,
+    RED,
+    Player,
+    goes_on,
+    is_black,
+    playing,
+    running,
+    running_state,
+    shows,
+    until,
+)
+from xendisplback.frontend.memory import GuestMemory
+from xendisplback.scanout.frame import Lease
+from xendisplback.scanout.ladder import Step
 from xendisplback.sim.device import DisplayDevice
 
 
@@ -31,6 +47,34 @@ async def test_without_flips_too_the_latest_frame_comes_back() -> None:
         await shows(m, "HDMI-A-1", RED)
         player.go_on()
         await goes_on(player)
+
+
+async def test_a_monitor_that_goes_while_a_guests_memory_is_exported_stays_dark(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = GuestMemory.dmabuf
+    async with running() as m:
+
+        async def unplug_meanwhile(memory: GuestMemory, step: Step, deadline: float) -> Lease:
+            lease = await export(memory, step, deadline)
+            monkeypatch.undo()
+            m.host.device.disconnect("HDMI-A-1")
+            await until(lambda: running_state(m)["output"]["HDMI-A-1"]["showing"] is None, "lit")
+            caplog.clear()
+            return lease
+
+        domain = await m.domain(("HDMI-A-1", "800x600"))
+        display = domain.guest.displays[0]
+        frames = [await domain.guest.create_framebuffer(800, 600, "XR24") for _ in range(2)]
+        await display.enable(frames[0])
+        caplog.set_level(logging.INFO)
+        monkeypatch.setattr(GuestMemory, "dmabuf", unplug_meanwhile)
+        await display.flip(frames[1])
+        await until(lambda: "HDMI-A-1 is dark: no monitor" in caplog.text, "it is not said why")
+        assert "shown on" not in caplog.text
+        assert m.host.device.screen("HDMI-A-1") is None
+        m.host.device.connect("HDMI-A-1")
+        await until(lambda: "shown on HDMI-A-1 800x600" in caplog.text, "it is not shown again")
 
 
 async def test_a_guest_that_starts_without_a_monitor_appears_with_it() -> None:

@@ -43,6 +43,11 @@ class Daemon:
         try:
             self.restart()
             yield
+        except BaseException:
+            # The next scenario starts one that knows nothing of ``toml``.
+            self._dom0.run("systemctl", "stop", UNIT, timeout=100, check=False)
+            raise
+        else:
             self.stop()
         finally:
             self._dom0.put(CONFIGURATION, shipped)

@@ -22,18 +22,13 @@ class Desktop:
         self._dom0 = dom0
         self._node = f"/dev/dri/{card}"
 
-    def take_master(self, pid: int) -> None:
-        """Process ``pid`` is not the card's master any more: as logind does at a switch of consoles."""
-        self._dom0.run("python3", PROGRAM, "take", self._node, str(pid))
-
-    def give_master(self, pid: int) -> None:
-        """And back again."""
-        self._dom0.run("python3", PROGRAM, "give", self._node, str(pid))
-
     @contextmanager
-    def shows(self, output: str, colour: str) -> Generator[None]:
-        """A desktop is the card's master and shows a colour on ``output``. Raises: RigError: it can't."""
-        with self._running("show", output, colour):
+    def shows(self, output: str, colour: str, *, instead_of: int) -> Generator[None]:
+        """The card's master instead of process ``instead_of``, as at a switch of consoles; lights ``output``.
+
+        Raises: RigError: it can't.
+        """
+        with self._running("show", output, colour, str(instead_of)):
             yield
 
     @contextmanager

@@ -17,7 +17,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -30,7 +30,7 @@ from xendisplback.scanout.arrange import arrange
 from xendisplback.scanout.arrangement import Arrangement
 from xendisplback.scanout.fit import choose_mode, place, preferred_mode
 from xendisplback.scanout.flips import STUCK_SECONDS, Scanout
-from xendisplback.scanout.frame import Crop
+from xendisplback.scanout.frame import Crop, Frame
 from xendisplback.scanout.ladder import COMMIT, CardFacts
 from xendisplback.scanout.layout import LayerLayout, OutputLayout
 from xendisplback.scanout.monitor_edid import edid_of
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from xendisplback.scanout.source import Source
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 LINGER_SECONDS = 5.0
 """How long an output without a configured safe picture shows black before it is switched off."""
@@ -178,14 +176,22 @@ class Output:
             self._views[layer.name] = (source, view)
             return view
 
-    async def change(self, source: Source, view: View, change: Callable[[], T]) -> T:
-        """Call a method of ``view`` in a worker thread. Raises HostError if it was switched off meanwhile."""
+    async def show(self, source: Source, view: View, show: Callable[[], int]) -> int:
+        """Call what shows ``view`` in a worker thread; its digest.
+
+        Raises Dark: it was switched off meanwhile; RequestError and HostError as ``show``.
+        """
         async with self._alone(source):
-            if all(view is not shown for _, shown in self._views.values()):
-                raise HostError(f"{self} was switched off")
-            result = await trio.to_thread.run_sync(change)
+            if self._screen is None or all(view is not shown for _, shown in self._views.values()):
+                raise Dark(self.unusable or "it was just switched off")
+            digest = await trio.to_thread.run_sync(show)
         self._cover()
-        return result
+        return digest
+
+    async def forget(self, source: Source, view: View, frame: Frame) -> None:
+        """``view`` shows ``frame`` no more, whose memory goes away. Raises HostError."""
+        async with self._alone(source):
+            await trio.to_thread.run_sync(view.forget, frame)
 
     def tell(self, spot: Spot, scanout: Scanout, part: int) -> None:
         """Flip events of that layer are for that part of ``scanout``."""

@@ -17,7 +17,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -184,7 +183,7 @@ class Source:
             if path is not None:
                 self.scanout.remove(path)
             for output, (_, view) in list(self._views.items()):
-                await output.change(self, view, partial(view.forget, frame))
+                await output.forget(self, view, frame)
             self._look = None
             await self._ended()
 
@@ -218,6 +217,8 @@ class Source:
                     continue
                 try:
                     await self._ways.next(self, spot, view, frame, error)
+                except Dark:
+                    await self._hide_on(output)
                 except (HostError, RequestError) as last:
                     await self._lose(output, last)
             await self._reshow()

@@ -36,12 +36,12 @@ class Ways:
         return self._ladders.setdefault(output.facts, Ladder(output.facts))
 
     async def show(self, source: Source, spot: Spot, view: View, frame: Frame) -> int:
-        """By the way that it has there, or the best one. As :meth:`View.show_again`; also RequestError."""
+        """By the way that it has there, or the best one. As :meth:`View.show_again`; also RequestError, Dark."""
         if view.way(frame) is None:
             return await self._climb_up(source, spot, view, frame, self._climb(spot, view, frame))
         try:
             show = partial(view.show_again, frame, source.scanout.side)
-            return await spot.output.change(source, view, show)
+            return await spot.output.show(source, view, show)
         except HostError as error:
             return await self.next(source, spot, view, frame, error)
 
@@ -76,18 +76,18 @@ class Ways:
     ) -> int:
         """Show ``frame`` by the first step that the card takes."""
         deadline = trio.current_time() + REQUEST_SECONDS
-        memory, side, change = frame.memory, source.scanout.side, spot.output.change
+        memory, side, output = frame.memory, source.scanout.side, spot.output
         while True:
             way = climb.way
             try:
                 if way.step is Step.COPY:
                     address = await memory.address(deadline)
                     show = partial(view.show_by_copy, frame, address, way, side)
-                    return await change(source, view, show)
+                    return await output.show(source, view, show)
                 lease = await memory.dmabuf(way.step, deadline)
                 try:
                     show = partial(view.show_directly, frame, lease, way, side)
-                    return await change(source, view, show)
+                    return await output.show(source, view, show)
                 except BaseException:
                     lease.release()
                     raise

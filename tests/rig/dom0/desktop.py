@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Runs in dom0: another program that uses a card, as a desktop, logind or a lease's giver does.
 
-    desktop.py show CARD CONNECTOR #RRGGBB       is the card's master and lights a connector
-    desktop.py take CARD PID                     drops the master of PID's own open file, as logind does
-    desktop.py give CARD PID                     and makes it master again
-    desktop.py lease CARD CONNECTOR [OTHER #RRGGBB]
-                                                 gives a lease to "xendisplback lease"; lights OTHER itself
+    desktop.py show CARD CONNECTOR #RRGGBB [PID]
+        is the card's master and lights CONNECTOR; drops the master of PID's own open file first, as logind does
+    desktop.py lease CARD CONNECTOR OTHER #RRGGBB
+        gives a lease of CONNECTOR to "xendisplback lease", and lights OTHER itself
 
 CARD is a node in /dev/dri. ``show`` and ``lease`` write "ready" and stay until SIGTERM; ``lease`` revokes
 the lease at SIGUSR1 and stays. Raw ioctls of <drm/drm.h> and <drm/drm_mode.h>: dom0 has no libdrm for Python.
@@ -143,14 +142,6 @@ def file_of(pid: int, card: str) -> int:
     raise SystemExit(f"process {pid} has not opened {card}")
 
 
-def take(card: str, pid: str) -> None:
-    fcntl.ioctl(file_of(int(pid), card), io(0x1F, 0, 0))
-
-
-def give(card: str, pid: str) -> None:
-    fcntl.ioctl(file_of(int(pid), card), io(0x1E, 0, 0))
-
-
 def stay(revoke: tuple[Card, int] | None = None) -> None:
     signals = {signal.SIGTERM, signal.SIGUSR1}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
@@ -161,30 +152,26 @@ def stay(revoke: tuple[Card, int] | None = None) -> None:
             print("revoked", flush=True)
 
 
-def show(path: str, name: str, colour: str) -> None:
+def show(path: str, name: str, colour: str, pid: str = "") -> None:
     card = Card(path)
+    if pid:
+        fcntl.ioctl(file_of(int(pid), path), io(0x1F, 0, 0))
     card.become_master()
     card.light(card.find(name), colour)
     stay()
 
 
-def lease(path: str, name: str, other: str = "", colour: str = "") -> None:
+def lease(path: str, name: str, other: str, colour: str) -> None:
     card = Card(path)
     card.become_master()
-    if other:
-        card.light(card.find(other), colour)
+    card.light(card.find(other), colour)
     number, fd = card.lease(card.find(name))
-    command = ["xendisplback", "lease", "--fd", str(fd), name]
+    command = ["xendisplback", "lease", "--fd", str(fd), "desktop"]
     subprocess.run(command, pass_fds=[fd], check=True)
     os.close(fd)
     stay((card, number))
 
 
 if __name__ == "__main__":
-    commands: dict[str, Callable[..., None]] = {
-        "show": show,
-        "take": take,
-        "give": give,
-        "lease": lease,
-    }
+    commands: dict[str, Callable[..., None]] = {"show": show, "lease": lease}
     commands[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Guests moved, swapped and mirrored while they flip: pictures follow, guests don't notice."""
+
+from __future__ import annotations
+
+from tests.rig.controller import controller
+from tests.rig.guests import Guest
+from tests.rig.machines.arm64 import ARM64, BOCHS, GPU, RAMFB
+from tests.rig.picture import Picture, pattern
+from tests.rig.rig import Rig
+from tests.rig.scenario import expect, scenario
+
+ROUTES = """
+[route]
+y = ["HDMI-A-1"]
+z = ["Virtual-1"]
+"""
+
+
+@scenario(180, machines=(ARM64.name,))
+def routed_while_flipping(rig: Rig) -> str:
+    """Two guests, two cards: swapped, taken off, mirrored on two outputs; what can't be changes nothing."""
+    first, second = pattern(800, 600, 3), pattern(1024, 768, 4)
+    with (
+        controller(rig, "iommu=1 contiguous=1", heads=2, toml=ROUTES),
+        rig.own_guest("y", "HDMI-A-2:800x600") as y,
+        rig.own_guest("z", "HDMI-A-2:1024x768") as z,
+    ):
+        y.ask("mode 0 800x600 XR24")
+        z.ask("mode 0 1024x768 XR24", timeout=60)
+        _show(rig, y, z, {RAMFB: first, GPU: second})
+        flips = _route(rig, y, z, "y=Virtual-1", "z=HDMI-A-1")
+        _show(rig, y, z, {RAMFB: second, GPU: first})
+        held = rig.daemon.refused_route("y=HDMI-A-1")
+        unknown = rig.daemon.refused_route("y=Nowhere-1", "z=none")
+        _show(rig, y, z, {RAMFB: second, GPU: first})
+        flips += _route(rig, y, z, "z=none", "y=HDMI-A-1,HDMI-A-2")
+        _show(rig, y, z, {RAMFB: first, BOCHS: first})
+        layout = rig.daemon.layout()
+        expect('["HDMI-A-1", "HDMI-A-2"]' in layout, f"the layout: {layout}")
+        flips += _route(rig, y, z, "y=HDMI-A-1", "z=default")
+        _show(rig, y, z, {RAMFB: first, BOCHS: second})
+        # Nobody flips: the picture comes along all the same.
+        rig.daemon.route("y=Virtual-1", "z=HDMI-A-1")
+        rig.expect_picture(RAMFB, second)
+        rig.expect_picture(GPU, first)
+        for guest in (y, z):
+            late = guest.kernel_log("timed-out")
+            expect(not late, f"the log of guest {guest.name}: {late}")
+    return f"{flips} flips meanwhile; {held}; {unknown}"
+
+
+def _route(rig: Rig, y: Guest, z: Guest, *routes: str) -> int:
+    """While both flip; how often they did."""
+    for guest in (y, z):
+        guest.ask("flipfree 0")
+    rig.daemon.route(*routes)
+    return sum(guest.stop().count for guest in (y, z))
+
+
+def _show(rig: Rig, y: Guest, z: Guest, expected: dict[int, Picture]) -> None:
+    """Each guest its own picture; ``expected`` by screen."""
+    y.ask("show 0 3", timeout=60)
+    z.ask("show 0 4", timeout=60)
+    for screen, picture in expected.items():
+        rig.expect_picture(screen, picture)
