@@ -13,6 +13,7 @@ from tests.outputs.kit import (
     GREEN,
     RED,
     colour_at,
+    configured,
     goes_on,
     is_black,
     playing,
@@ -173,12 +174,41 @@ async def test_the_layout_says_who_is_shown_where() -> None:
         assert layout["route"] == {}
 
 
-async def test_another_layout_is_taken_and_a_wrong_one_is_not() -> None:
+async def test_another_layout_is_taken() -> None:
     async with running() as m, playing(m, "linux1", "HDMI-A-1", RED) as player:
         await m.service.reload(Config(route={"linux1": ["HDMI-A-2"]}))
         await shows(m, "HDMI-A-2", RED)
         await is_black(m, "HDMI-A-1")
         assert m.service.outputs.layout()["route"] == {"linux1/0/0": ["HDMI-A-2"]}
+        await goes_on(player)
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        ('[output.HDMI-A-1]\nsafe = "/nowhere.png"', "/nowhere.png"),
+        ('[output.HDMI-A-1]\nmode = "801x600"', "no mode is 801x600"),
+        (
+            '[[output.HDMI-A-1.layer]]\nname = "a"\nwidth = 9000\nheight = 600',
+            "does not fit into the mode",
+        ),
+        (
+            '[route]\nlinux1 = ["HDMI-A-1"]\nlinux2 = ["HDMI-A-1"]',
+            "can't show two guests",
+        ),
+    ],
+)
+async def test_a_layout_that_can_not_be_shown_is_named_and_the_one_before_stays(
+    toml: str, message: str
+) -> None:
+    before = configured('[output.HDMI-A-1]\nsafe = "#00ff00"')
+    async with running(config=before) as m, playing(m, "linux1", "HDMI-A-1", RED) as player:
+        layout, modesets = running_state(m)["output"], m.host.device.modesets
+        with pytest.raises(HostError, match=message):
+            await m.service.reload(configured(toml))
+        await shows(m, "HDMI-A-1", RED)
+        assert m.host.device.modesets == modesets
+        assert running_state(m)["output"] == layout
         await goes_on(player)
 
 

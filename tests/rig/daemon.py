@@ -19,6 +19,8 @@ STRACE_ROW = re.compile(r"^\s*[\d.]+\s+[\d.]+\s+\d*\s+(\d+)\s+(?:\d+\s+)?(\w+)$"
 class Daemon:
     def __init__(self, dom0: Dom0) -> None:
         self._dom0 = dom0
+        self._shipped: bytes | None = None
+        """The configuration file as it was installed."""
 
     def state(self) -> str:
         """systemd's word: "active", "inactive", "failed"."""
@@ -38,8 +40,7 @@ class Daemon:
     @contextmanager
     def configured(self, toml: str) -> Generator[None]:
         """Started anew with ``toml`` added to the shipped configuration; afterwards stopped, and as it was."""
-        shipped = self._dom0.get(CONFIGURATION)
-        self._dom0.put(CONFIGURATION, shipped + b"\n" + toml.encode())
+        self._write(toml)
         try:
             self.restart()
             yield
@@ -50,7 +51,19 @@ class Daemon:
         else:
             self.stop()
         finally:
-            self._dom0.put(CONFIGURATION, shipped)
+            self._write("")
+
+    def reload(self, toml: str) -> str:
+        """``systemctl reload`` with ``toml`` in place of what :meth:`configured` added; the log of it."""
+        since = len(self.log())
+        self._write(toml)
+        self._dom0.run("systemctl", "reload", UNIT)
+        return self.wait_for_log("SIGHUP", since=since)
+
+    def _write(self, toml: str) -> None:
+        if self._shipped is None:
+            self._shipped = self._dom0.get(CONFIGURATION)
+        self._dom0.put(CONFIGURATION, self._shipped + b"\n" + toml.encode())
 
     def restart(self) -> None:
         """Returns when the new one has said READY. Raises: RigError: it didn't."""

@@ -104,7 +104,6 @@ class _Clients:
     def __init__(self, control: Control) -> None:
         self._control = control
         self._count = 0
-        self._changing = trio.Lock()
 
     async def serve(self, sock: trio.SocketStream) -> None:
         """One client, from its first word to its last."""
@@ -150,12 +149,11 @@ class _Clients:
         """What the reply says beside ``ok``. Raises HostError."""
         if isinstance(request, _Layout):
             return {"layout": dict(self._control.layout())}
-        async with self._changing:
-            if isinstance(request, _Route):
-                await self._control.route(request.changes())
-                logger.info("%s routed %s", stream.peer(), _describe(request))
-            else:
-                await self._adopt_lease(request.name, stream)
+        if isinstance(request, _Route):
+            await self._control.route(request.changes())
+            logger.info("%s routed %s", stream.peer(), _describe(request))
+        else:
+            await self._adopt_lease(request.name, stream)
         return {}
 
     async def _adopt_lease(self, name: str, stream: ControlStream) -> None:

@@ -14,7 +14,7 @@ Rules:
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -32,7 +32,7 @@ from xendisplback.scanout.fit import choose_mode, place, preferred_mode
 from xendisplback.scanout.flips import STUCK_SECONDS, Scanout
 from xendisplback.scanout.frame import Crop, Frame
 from xendisplback.scanout.ladder import COMMIT, CardFacts
-from xendisplback.scanout.layout import LayerLayout, OutputLayout
+from xendisplback.scanout.layout import LayerLayout, LayoutError, OutputLayout
 from xendisplback.scanout.monitor_edid import edid_of
 from xendisplback.scanout.safe import Safe, SafePicture, load_safe, parse_safe
 from xendisplback.scanout.screen import Screen
@@ -261,10 +261,20 @@ class Output:
             if self._screen is not None:
                 return
             try:
-                arrangement = await self._light(self._own_mode())
+                arrangement = await self._light(_own_mode(self.layout, self.connector.modes))
                 await trio.to_thread.run_sync(arrangement.show_nothing)
             except (HostError, RequestError, Dark) as error:
                 logger.error("%s: the safe picture can't be shown: %s", self, error)
+
+    def check(self, layout: OutputLayout) -> None:
+        """Whether the monitor that is there now can show ``layout``. Raises LayoutError."""
+        if not self.connector.connected or (layout.mode is None and not layout.configured_layers):
+            return
+        try:
+            mode = _own_mode(layout, self.connector.modes)
+        except RequestError as error:
+            raise LayoutError(f"output {self}: {error}") from error
+        layout.check_size(mode.hdisplay, mode.vdisplay)
 
     async def use(self, layout: OutputLayout) -> None:
         """Another layout; its guests' connectors are to be shown anew."""
@@ -293,21 +303,13 @@ class Output:
         """Of a screen in a mode for ``crop``, which may not be lit yet."""
         layout = self.layout
         if layout.configured_layers:
-            mode = self._own_mode()
+            mode = _own_mode(layout, self.connector.modes)
         else:
             fit = layout.layers[0].fit
             mode = choose_mode(self.connector.modes, *crop.size, fit, layout.mode, layout.refresh)
         if self._arrangement is not None and self._arrangement.screen.mode == mode:
             return self._arrangement
         return await self._light(mode)
-
-    def _own_mode(self) -> Mode:
-        """Without a guest. Raises RequestError."""
-        layout, modes = self.layout, self.connector.modes
-        if layout.mode is None:
-            return preferred_mode(modes, layout.refresh)
-        size = layout.mode.width, layout.mode.height
-        return choose_mode(modes, *size, "exact", layout.mode, layout.refresh)
 
     async def _light(self, mode: Mode) -> Arrangement:
         """Prepare ``mode``; where one layer covers the output, its first picture sets it."""
@@ -410,3 +412,11 @@ class Output:
             shown = self._views.get(layer.name)
             if shown is not None and self._in_front_of(layer, shown[1].place) is not None:
                 self._spawn(shown[0].reshow)
+
+
+def _own_mode(layout: OutputLayout, modes: Sequence[Mode]) -> Mode:
+    """Without a guest. Raises RequestError."""
+    if layout.mode is None:
+        return preferred_mode(modes, layout.refresh)
+    size = layout.mode.width, layout.mode.height
+    return choose_mode(modes, *size, "exact", layout.mode, layout.refresh)

@@ -22,7 +22,7 @@ from xendisplback.protocol.status import Status
 from xendisplback.scanout.controller import OpenCard, card_facts
 from xendisplback.scanout.copy_job import choose_copy
 from xendisplback.scanout.dark import DarkScreen
-from xendisplback.scanout.layout import GuestName, Layout, LayoutError, Place
+from xendisplback.scanout.layout import GuestName, Layout, LayoutError, OutputLayout, Place
 from xendisplback.scanout.output import Output, Spot
 from xendisplback.scanout.report import describe
 from xendisplback.scanout.safe import load_safe
@@ -55,6 +55,8 @@ class Outputs:
         """What of cards was logged already."""
         self._scanning = trio.Lock()
         self._scanning_later = False
+        self._changing = trio.Lock()
+        """Held while the layout changes."""
         self._stalls = trio.CancelScope()
 
     # Cards
@@ -256,16 +258,23 @@ class Outputs:
                 if place.output not in self._outputs:
                     there = ", ".join(sorted(self._outputs)) or "none"
                     raise LayoutError(f"no output {place.output!r}", hint=f"outputs here: {there}")
-        await self._use(self._layout.routed(changes, self._living))
+        async with self._changing:
+            await self._use(self._layout.routed(changes, self._living))
 
     async def reload(self, config: Config) -> None:
         """Another configuration's layout. Raises HostError, and changes nothing, where that can't be."""
-        layout = config.layout.routed(config.layout.routes, self._living)
-        for output in layout.outputs.values():
-            if output != self._layout.output(output.name):
-                # Only to see that it is there.
-                await trio.to_thread.run_sync(load_safe, output.safe)
-        await self._use(layout)
+        async with self._changing:
+            for asked in config.layout.outputs.values():
+                if asked != self._layout.output(asked.name):
+                    await self._check(asked)
+            await self._use(config.layout.routed(config.layout.routes, self._living))
+
+    async def _check(self, asked: OutputLayout) -> None:
+        """Whether it can be shown, as far as is known now. Raises HostError."""
+        await trio.to_thread.run_sync(load_safe, asked.safe)
+        output = self._outputs.get(asked.name)
+        if output is not None:
+            output.check(asked)
 
     @property
     def _living(self) -> dict[GuestName, str]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from tests.rig.controller import controller
 from tests.rig.guests import Guest
 from tests.rig.machines.arm64 import ARM64, BOCHS, GPU, RAMFB
-from tests.rig.picture import Picture, pattern
+from tests.rig.picture import Picture, centered, pattern, plain, scaled
 from tests.rig.rig import Rig
 from tests.rig.scenario import expect, scenario
 
@@ -14,6 +14,13 @@ ROUTES = """
 [route]
 y = ["HDMI-A-1"]
 z = ["Virtual-1"]
+"""
+
+
+LETTERBOXED = """
+[output.Virtual-1]
+mode = "1280x800"
+fit = "letterbox"
 """
 
 
@@ -48,6 +55,34 @@ def routed_while_flipping(rig: Rig) -> str:
             late = guest.kernel_log("timed-out")
             expect(not late, f"the log of guest {guest.name}: {late}")
     return f"{flips} flips meanwhile; {held}; {unknown}"
+
+
+@scenario(120, machines=(ARM64.name,))
+def layout_reloaded(rig: Rig) -> str:
+    """systemctl reload under a flipping guest: another fit, then a broken one; "layout" can be read again."""
+    letterboxed = centered(scaled(pattern(800, 600, 3), 1067, 800), plain(1280, 800))
+    with (
+        rig.daemon.configured(""),
+        rig.own_guest("z", "Virtual-1:800x600") as guest,
+    ):
+        guest.ask("mode 0 800x600 XR24")
+        guest.ask("flipfree 0")
+        rig.daemon.reload(LETTERBOXED)
+        flips = guest.stop()
+        guest.ask("show 0 3")
+        rig.expect_picture(GPU, letterboxed)
+        layer = '[[output.Virtual-1.layer]]\nname = "a"\nwidth = 1281\nheight = 800\n'
+        refused = rig.daemon.reload(LETTERBOXED + layer)
+        expect("nothing changed" in refused, f"a layer that is too large was taken: {refused}")
+        rig.expect_picture(GPU, letterboxed)
+        layout = rig.daemon.layout()
+        again = rig.daemon.reload(layout)
+        expect("nothing changed" not in again, f"not a configuration: {again}\n{layout}")
+        expect(rig.daemon.layout() == layout, f"not the same: {layout}\n{rig.daemon.layout()}")
+        rig.expect_picture(GPU, letterboxed)
+        late = guest.kernel_log("timed-out")
+        expect(not late, f"the guest's log: {late}")
+    return f"{flips.count} flips meanwhile; {refused}"
 
 
 def _route(rig: Rig, y: Guest, z: Guest, *routes: str) -> int:
