@@ -126,7 +126,7 @@ STATE: dict[str, object] = {
                     "y": 1,
                     "width": 2,
                     "height": 3,
-                    "state": "off",
+                    "state": "no guest",
                     "how": None,
                 }
             ],
@@ -157,7 +157,7 @@ safe = "blank"
 stalled-after = 2.5
 edid = "made"
 [[output.DP-1.layer]]
-# no guest, off
+# no guest
 name = "left"
 zpos = 3
 x = 0

@@ -52,7 +52,7 @@ def _output_lines(name: str, output: Words) -> Iterator[str]:
 
 def _state_lines(layer: Words) -> Iterator[str]:
     if "state" in layer:
-        yield _comment(layer.get("guest") or "no guest", layer["state"], layer.get("how"))
+        yield _comment(layer.get("guest"), layer["state"], layer.get("how"))
 
 
 def _guest_lines(guests: Words) -> Iterator[str]:

@@ -58,6 +58,8 @@ def cpu_and_memory(rig: Rig) -> str:
     guest.flip(FLIPS)
     flips = (rig.daemon.cpu_milliseconds() - before) / FLIPS
     guest.ask("off 0")
+    # It stays lit for 5 s, for a guest that comes back.
+    guest.shell("sleep 6")
     before = rig.daemon.cpu_milliseconds()
     started = time.monotonic()
     guest.shell("sleep 5")
