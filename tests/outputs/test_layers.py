@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 import trio
 
@@ -20,6 +23,8 @@ from tests.outputs.kit import (
     shows,
     until,
 )
+from xendisplback.errors import HostError
+from xendisplback.scanout.composition import Composition
 from xendisplback.sim.device import DisplayDevice
 
 BACKGROUND = 0x102030
@@ -175,6 +180,30 @@ async def test_a_layout_larger_than_the_monitors_mode_is_told_and_shows_nothing(
         await shows(m, "HDMI-A-2", RED)
         await is_black(m, "HDMI-A-1")
         await goes_on(player)
+
+
+async def test_a_composition_that_the_card_refuses_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device = DisplayDevice()
+    refused: list[int] = []
+
+    def refuse(_composition: Composition, _picture: object) -> None:
+        refused.append(len(device.objects.framebuffers))
+        if len(refused) == 3:
+            monkeypatch.undo()
+        raise HostError("commit refused", errno=errno.EIO)
+
+    async with running(device, config=CAMERA) as m:
+        monkeypatch.setattr(Composition, "show", refuse)
+        threads = len(os.listdir("/proc/self/task"))
+        domain = await m.domain(("HDMI-A-1/camera", "320x200"))
+        frame = await domain.guest.create_framebuffer(320, 200, "XR24")
+        while running_state(m)["output"]["HDMI-A-1"]["layer"][1]["state"] != "shown":
+            await domain.guest.displays[0].enable(frame)
+        assert refused[0] == refused[1] == refused[2]
+        # Its own thread, and those that trio keeps for a while.
+        assert len(os.listdir("/proc/self/task")) <= threads + 3
 
 
 async def test_the_way_of_each_layer_is_told() -> None:

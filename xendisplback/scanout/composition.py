@@ -42,9 +42,14 @@ class Composition:
         except BaseException:
             self._close_backs()
             raise
-        self._background = MixPicture(self._mix, 0, screen.area, jobs=self._copies_of_background())
-        flips.tell_mix(screen.pipe.crtc.id, self._mix)
-        self.show(self._background)
+        try:
+            jobs = self._copies_of_background()
+            self._background = MixPicture(self._mix, 0, screen.area, jobs=jobs)
+            flips.tell_mix(screen.pipe.crtc.id, self._mix)
+            self.show(self._background)
+        except BaseException:
+            self.close()
+            raise
 
     def _add_back(self) -> None:
         pipe, area = self.screen.pipe, self.screen.area

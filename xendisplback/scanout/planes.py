@@ -73,7 +73,11 @@ class OwnPlanes:
         background = screen.background()
         with closing(screen.pipe.prepare_flip(planes[0], background, alike=True)) as commit:
             self._mix = Mix(commit.function, len(layers), screen.refresh_rate)
-        flips.tell_mix(screen.pipe.crtc.id, self._mix)
+        try:
+            flips.tell_mix(screen.pipe.crtc.id, self._mix)
+        except BaseException:
+            self._mix.close()
+            raise
 
     def view(self, layer: str, crop: Crop, place: Rect) -> View:
         plane = self._planes[layer]
