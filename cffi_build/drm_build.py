@@ -71,6 +71,7 @@ void drmModeFreePlaneResources(drmModePlaneRes *resources);
 
 typedef struct {
     uint32_t count_formats; uint32_t *formats;
+    uint32_t crtc_id;
     uint32_t possible_crtcs;
     ...;
 } drmModePlane;

@@ -202,6 +202,11 @@ class Plane(Protocol):
         ...
 
     @property
+    def crtc_id(self) -> int:
+        """What it was on at the last probe; 0: it was off."""
+        ...
+
+    @property
     def shadowed(self) -> bool:
         """The driver copies the framebuffer at each commit: what is drawn into it later shows with the next."""
         ...

@@ -133,6 +133,52 @@ async def test_who_loses_master_gets_its_screens_back_with_it() -> None:
         await goes_on(player)
 
 
+async def test_what_others_have_lit_is_left_alone_until_its_output_is_wanted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    device = DisplayDevice(connectors=["HDMI-A-1", "HDMI-A-2", "HDMI-A-3"])
+    # Any connector reaches any CRTC: the first guest could have that of the console's.
+    device.light_elsewhere("HDMI-A-1", 0)
+    device.light_elsewhere("HDMI-A-2", 1)
+    async with running(device) as m, playing(m, "linux1", "HDMI-A-3", RED) as player:
+        await shows(m, "HDMI-A-3", RED)
+        for output in ("HDMI-A-1", "HDMI-A-2"):
+            screen = device.screen(output)
+            assert screen is not None
+            assert screen.width == 1024
+        async with playing(m, "linux2", "HDMI-A-2", BLUE):
+            await shows(m, "HDMI-A-2", BLUE)
+            assert device.screen("HDMI-A-1") is not None
+            await goes_on(player)
+
+
+async def test_a_crtc_that_others_use_is_not_taken(caplog: pytest.LogCaptureFixture) -> None:
+    device = DisplayDevice()
+    device.light_elsewhere("HDMI-A-1", 0)
+    device.light_elsewhere("HDMI-A-2", 1)
+    # Only the other one's CRTC would be left for the output.
+    device.objects.connectors[32].possible_crtcs = 1
+    async with running(device) as m, playing(m, "linux1", "HDMI-A-2", RED) as player:
+        await until(lambda: "no CRTC" in caplog.text, "it is not said why it is dark")
+        assert "lit: HDMI-A-1" in caplog.text
+        assert device.screen("HDMI-A-1") is not None
+        await goes_on(player)
+
+
+async def test_what_another_master_left_in_front_is_not_seen_after_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    device = DisplayDevice(overlays=1)
+    async with running(device) as m, playing(m, "linux1", "HDMI-A-1", RED) as player:
+        await shows(m, "HDMI-A-1", RED)
+        device.lose_master()
+        await until(lambda: "dark" in caplog.text, "nobody saw that master was lost")
+        device.light_elsewhere("HDMI-A-1", 0, overlays=True)
+        device.regain_allowed = True
+        await shows(m, "HDMI-A-1", RED)
+        await goes_on(player)
+
+
 async def test_a_reconnecting_guest_needs_no_modeset() -> None:
     async with running() as m:
         domain = await m.domain(name="linux1")

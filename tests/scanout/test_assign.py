@@ -41,6 +41,7 @@ class FakePlane:
     formats: frozenset[int] = frozenset({XRGB8888})
     shadowed: bool = False
     zpos: int | None = None
+    crtc_id: int = 0
 
 
 CRTCS = [FakeCrtc(100 + index, index) for index in range(4)]

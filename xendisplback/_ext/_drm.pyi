@@ -50,6 +50,7 @@ class drmModePlaneRes:
 class drmModePlane:
     count_formats: int
     formats: Numbers
+    crtc_id: int
     possible_crtcs: int
 
 class drm_mode_property_enum:

@@ -21,7 +21,7 @@ from xendisplback.kms.encoder import Encoder, read_encoder
 from xendisplback.kms.framebuffer import Framebuffer
 from xendisplback.kms.geometry import Geometry
 from xendisplback.kms.mode import Mode
-from xendisplback.kms.plane import Plane, read_plane
+from xendisplback.kms.plane import read_crtc_id, read_plane
 from xendisplback.kms.prime import PrimeImports
 from xendisplback.kms.properties import PropertyTables
 from xendisplback.kms.quirks import scans_first_address
@@ -70,7 +70,7 @@ class Card:
         self.crtcs: Sequence[Crtc] = [
             Crtc(object_id, index) for index, object_id in enumerate(crtc_ids)
         ]
-        self.planes: Sequence[Plane] = [
+        self.planes = [
             read_plane(device, self._tables, object_id) for object_id in self._plane_ids()
         ]
         self.probe()
@@ -188,6 +188,8 @@ class Card:
                 connector.state = state
             connectors[object_id] = connector
         self._connectors = connectors
+        for plane in self.planes:
+            plane.crtc_id = read_crtc_id(self._device, plane.id)
 
     def _encoder(self, object_id: int) -> Encoder:
         encoder = self._encoders.get(object_id)

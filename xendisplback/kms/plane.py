@@ -9,7 +9,7 @@ from xendisplback.kms.device import Device
 from xendisplback.kms.properties import PropertyTables
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Plane:
     id: int
     type: str
@@ -22,6 +22,8 @@ class Plane:
     """It has FB_DAMAGE_CLIPS, which only drivers have that copy framebuffers (virtio-gpu, bochs, vkms…)."""
     zpos: int | None
     """As of opening; higher is nearer. None where the driver has no such property."""
+    crtc_id: int
+    """As of the last probe."""
 
 
 def read_plane(device: Device, tables: PropertyTables, plane_id: int) -> Plane:
@@ -39,4 +41,15 @@ def read_plane(device: Device, tables: PropertyTables, plane_id: int) -> Plane:
             possible_crtcs=found.possible_crtcs,
             shadowed="FB_DAMAGE_CLIPS" in properties.by_name,
             zpos=properties.values.get("zpos"),
+            crtc_id=found.crtc_id,
         )
+
+
+def read_crtc_id(device: Device, plane_id: int) -> int:
+    """Raises HostError."""
+    with device.fetched(
+        device.lib.drmModeGetPlane(device.fd, plane_id),
+        device.lib.drmModeFreePlane,
+        "drmModeGetPlane",
+    ) as found:
+        return found.crtc_id

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import trio
 
@@ -47,6 +47,8 @@ class OpenCard:
         self._pipes: dict[Output, Pipe] = {}
         self._before = {c.id: c.crtc_id for c in card.connectors if c.crtc_id}
         """CRTC ids by connector id: as we found them, then as they were last."""
+        self._lit_by_us: set[int] = set()
+        """Ids of connectors that are or were lit by us since we are master."""
         self._retry = RETRY_SECONDS
         self._probing = trio.Lock()
         self._ended = False
@@ -65,29 +67,34 @@ class OpenCard:
 
     def take_pipe(self, output: Output) -> Pipe:
         connector = output.connector
-        crtc = self._assign(output).get(connector.id)
+        held = self._lit_elsewhere(output)
+        crtc = self._assign(output, held).get(connector.id)
         taken = {plane.id for pipe in self._pipes.values() for plane in pipe.planes}
         planes: list[Plane] = []
         if crtc is not None:
             count = len(output.layout.layers) + 1 if output.layout.configured_layers else 1
             planes = assign_planes(crtc, self.card.crtcs, self.card.planes, count, taken)
         if crtc is None or not planes:
-            lit = ", ".join(sorted(other.name for other in self._pipes)) or "others"
+            lit = ", ".join(sorted(c.name for c in self.card.connectors if c.id in held))
             raise Dark(
-                f"no CRTC or primary plane of {self.card.path} is left for it: {lit} have them"
+                f"no CRTC or primary plane of {self.card.path} is left for it; lit: {lit or 'none'}"
             )
         self._before[connector.id] = crtc.id
+        self._lit_by_us.add(connector.id)
         pipe = self._pipes[output] = Pipe(self.card, connector, crtc, planes)
         return pipe
 
-    def _assign(self, output: Output) -> dict[int, Crtc]:
-        """CRTCs by connector id; of those that are lit, by us or by others, none is moved."""
-        ours = {each.connector.id for each in self.outputs}
-        lit = {each.connector.id: pipe.crtc.id for each, pipe in self._pipes.items()}
-        found = {c.id: c.crtc_id for c in self.card.connectors if c.crtc_id and c.id not in ours}
+    def _lit_elsewhere(self, output: Output) -> dict[int, int]:
+        """CRTC ids by the ids of connectors that are lit by them, by us or by others, and are not to be moved."""
+        ours = {output.connector.id, *self._lit_by_us}
+        lit = {c.id: c.crtc_id for c in self.card.connectors if c.crtc_id and c.id not in ours}
+        return lit | {each.connector.id: pipe.crtc.id for each, pipe in self._pipes.items()}
+
+    def _assign(self, output: Output, lit: Mapping[int, int]) -> dict[int, Crtc]:
+        """CRTCs by connector id."""
         others = [o.connector for o in self.outputs if o is not output and o.connector.connected]
         wanting = [output.connector, *others]
-        return assign_crtcs(wanting, self.card.crtcs, lit={**found, **lit}, before=self._before)
+        return assign_crtcs(wanting, self.card.crtcs, lit=lit, before=self._before)
 
     def give_pipe(self, output: Output) -> None:
         self._pipes.pop(output, None)
@@ -117,7 +124,11 @@ class OpenCard:
                 return
             before = {output: _looks(output) for output in self.outputs}
             try:
-                self._mastered = await trio.to_thread.run_sync(self.card.take_master)
+                mastered = await trio.to_thread.run_sync(self.card.take_master)
+                if mastered and not self._mastered:
+                    # What is lit now, another master has left.
+                    self._lit_by_us.clear()
+                self._mastered = mastered
                 await trio.to_thread.run_sync(self.card.probe)
             except HostError as error:
                 if error.errno in GONE:

@@ -48,13 +48,19 @@ class Pipe:
         return self.planes[0]
 
     def light(self, mode: Blob, picture: Picture) -> None:
-        """Set the mode with ``picture`` on the primary plane, and nothing in front of it."""
+        """Set the mode with ``picture`` on the primary plane, and nothing in front of it.
+
+        Another program may have left its cursor there.
+        """
         request = self.card.atomic()
         request.add(self.connector, {"CRTC_ID": self.crtc.id})
         request.add(self.crtc, {"MODE_ID": mode.id, "ACTIVE": 1})
         request.add(self.primary, {"CRTC_ID": self.crtc.id, **picture.plane_properties()})
-        for plane in self.planes[1:]:
-            request.add(plane, {"FB_ID": 0, "CRTC_ID": 0})
+        for plane in self.card.planes:
+            if plane in self.planes[1:] or (
+                plane.crtc_id == self.crtc.id and plane not in self.planes
+            ):
+                request.add(plane, {"FB_ID": 0, "CRTC_ID": 0})
         request.commit(allow_modeset=True)
 
     def takes(self, mode: Blob, planes: Sequence[Plane], pictures: Sequence[Picture]) -> bool:

@@ -7,6 +7,7 @@ with EBUSY, and a blocking one waits. Switches (``disconnect``, ``unplug``, ``st
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import math
 import os
@@ -17,9 +18,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from xendisplback.kms.geometry import Geometry
 from xendisplback.protocol.formats import fourcc
 from xendisplback.sim.controller import Controller
-from xendisplback.sim.framebuffers import SimFramebuffer
+from xendisplback.sim.framebuffers import DumbMemory, SimFramebuffer
 from xendisplback.sim.kms_objects import PLANE_PROPERTIES, SimConnector, SimCrtc, SimPlane
 from xendisplback.sim.kms_state import (
     Layout,
@@ -143,6 +145,8 @@ class DisplayDevice:
         self._flips: dict[int, _Flip] = {}
         self._counts: Counter[str] = Counter()
         self._next_id = 1000
+        self._others: list[SimFramebuffer] = []
+        """Framebuffers of :meth:`light_elsewhere`."""
         self._send_event: Callable[[bytes], None] | None = None
         self._stopping = False
         # A flip makes the one system call that the ioctl would make; nobody reads it.
@@ -189,9 +193,9 @@ class DisplayDevice:
 
     @property
     def framebuffers(self) -> int:
-        """How many exist."""
+        """How many exist, but for other programs'."""
         with self.lock:
-            return len(self.objects.framebuffers)
+            return len(self.objects.framebuffers) - len(self._others)
 
     def disconnect(self, connector: str) -> None:
         """Pull the monitor's cable."""
@@ -203,6 +207,33 @@ class DisplayDevice:
         with self.lock:
             self._plugged.add(connector)
         self.on_change(self)
+
+    def light_elsewhere(self, connector: str, crtc: int, *, overlays: bool = False) -> None:
+        """Another program, or the console, has lit ``connector`` by that CRTC, in its first mode.
+
+        ``overlays``: and has grey on all planes in front.
+        """
+        mode = self._modes[0]
+        mode_id, framebuffer_id = self.new_id(), self.new_id()
+        width, height = mode.hdisplay, mode.vdisplay
+        memory = DumbMemory(width, height, 32, 4)
+        ctypes.memset(memory.address, 0x80, memory.size)
+        geometry = Geometry(width, height, memory.pitch, 0, fourcc("XR24"))
+        framebuffer = SimFramebuffer(
+            framebuffer_id, geometry, memory.address, lambda _: memory.unmap()
+        )
+        picture = {"FB_ID": framebuffer_id, "CRTC_ID": 131 + crtc, "CRTC_W": width}
+        picture |= {"CRTC_H": height, "SRC_W": width << 16, "SRC_H": height << 16}
+        with self.lock:
+            self.objects.modes[mode_id] = mode
+            self.objects.framebuffers[framebuffer_id] = framebuffer
+            self._others.append(framebuffer)
+            after = merge(self._state, {self._connector_id(connector): {"CRTC_ID": 131 + crtc}})
+            after = merge(after, {131 + crtc: {"ACTIVE": 1, "MODE_ID": mode_id}})
+            for plane in self.objects.planes.values() if overlays else ():
+                if plane.type == "Overlay" and plane.possible_crtcs >> crtc & 1:
+                    after = merge(after, {plane.id: picture})
+            self._state = self._shown = after
 
     def lose_master(self) -> None:
         """As logind does at a VT switch; it may come back when :attr:`regain_allowed`."""
@@ -267,6 +298,8 @@ class DisplayDevice:
                 connector.modes = self._modes if connector.connected else []
                 connector.edid = make_edid() if connector.connected else b""
                 connector.crtc_id = self._state[connector.id]["CRTC_ID"]
+            for plane in self.objects.planes.values():
+                plane.crtc_id = self._state[plane.id]["CRTC_ID"]
 
     def new_id(self) -> int:
         with self.lock:

@@ -36,14 +36,17 @@ class SimCrtc:
     index: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class SimPlane:
+    """``crtc_id``: as of the card's last probe."""
+
     id: int
     type: str
     formats: frozenset[int]
     possible_crtcs: int
     zpos: int | None = 0
     shadowed: bool = False
+    crtc_id: int = 0
 
 
 class SimBlob:
