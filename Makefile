@@ -8,7 +8,10 @@ BUILD_PACKAGES := python3 python3-dev python3-venv gcc pkg-config libxen-dev lib
 TEST_PACKAGES := $(shell cat tests/debian-packages.txt)
 RIG_PACKAGES := $(shell cat tests/rig/host-packages.txt)
 
-.PHONY: demo test lint bench rig rig-shell clean
+# How long "make fuzz" runs each of its targets.
+SECONDS := 60
+
+.PHONY: demo test lint bench fuzz rig rig-shell clean
 
 demo: $(VENV)/installed
 	$(BIN)/xendisplback demo
@@ -27,6 +30,13 @@ lint: $(VENV)/installed-test
 bench: $(VENV)/installed-test
 	$(BIN)/python -m tests.bench
 
+# What covers more than before is kept in the cache, for the next time.
+fuzz: $(VENV)/installed-fuzz
+	for target in parsers attacks; do \
+		$(BIN)/python -m tests.hostile.fuzz $$target $(SECONDS) \
+			"$${XENDISPLBACK_CACHE:-$$HOME/.cache/xendisplback}/fuzz/$$target" || exit 1; \
+	done
+
 rig: $(VENV)/rig-packages
 	$(PYTHON) -m tests.rig
 
@@ -43,6 +53,10 @@ $(VENV)/installed: pyproject.toml setup.py $(wildcard cffi_build/*)
 $(VENV)/installed-test: $(VENV)/installed tests/debian-packages.txt
 	tests/apt-install $(TEST_PACKAGES)
 	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@
+
+$(VENV)/installed-fuzz: $(VENV)/installed-test
+	$(BIN)/pip install --quiet --editable '.[fuzz]'
 	touch $@
 
 $(VENV)/rig-packages: tests/rig/host-packages.txt

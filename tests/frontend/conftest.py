@@ -51,9 +51,11 @@ async def run_machine(
     devices: list[DisplayDevice] | None = None,
     config: Config | None = None,
     kernel: SimKernel | None = None,
+    *,
+    seconds: float = TEST_SECONDS,
 ) -> AsyncGenerator[Machine, None]:
-    """What the fixture ``machine`` calls."""
-    with trio.fail_after(TEST_SECONDS):
+    """What the fixture ``machine`` calls; fails after ``seconds``."""
+    with trio.fail_after(seconds):
         async with SimHost(devices, kernel) as host, trio.open_nursery() as nursery:
             service = Service(config or Config(), host)
             await nursery.start(service.run)

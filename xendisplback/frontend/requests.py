@@ -161,7 +161,9 @@ class RequestHandler:
         for fb_cookie in list(buffer.frames):
             await self._forget(fb_cookie)
         self._buffers.remove(request.dbuf_cookie)
-        await _close([buffer.memory])
+        # Nobody else knows it any more: a connection that ends must not cut this short.
+        with trio.CancelScope(shield=True):
+            await _close([buffer.memory])
 
     async def _forget(self, fb_cookie: int) -> None:
         """Take a framebuffer out of the table and off every output of this guest. Raises RequestError ENOENT."""

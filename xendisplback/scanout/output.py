@@ -350,14 +350,16 @@ class Output:
     async def _take_down(self, layer: str) -> None:
         """What is behind the layer comes to light."""
         _, view = self._views.pop(layer)
-        if self._arrangement is not None and self.unusable is None:
-            try:
-                await trio.to_thread.run_sync(self._arrangement.clear, layer)
-            except HostError as error:
-                self.fail(error)
-        if self.unusable is not None:
-            await self._switch_off()
-        await self._end(view.close)
+        # Nobody else knows the view any more: a guest that leaves must not cut this short.
+        with trio.CancelScope(shield=True):
+            if self._arrangement is not None and self.unusable is None:
+                try:
+                    await trio.to_thread.run_sync(self._arrangement.clear, layer)
+                except HostError as error:
+                    self.fail(error)
+            if self.unusable is not None:
+                await self._switch_off()
+            await self._end(view.close)
 
     async def _switch_off(self) -> None:
         """Views are closed later: their framebuffers are off the screen then."""

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The daemon on a simulated host, with a well-behaved guest that flips all the time and others that attack.
+
+What an attack may lead to: its requests are answered or refused, or its frontend is closed. Nothing else:
+:meth:`Arena.attack` fails where the other guest is kept waiting or its picture is not its own, where something of
+the attacker stays mapped or on screen after its death, and where the daemon itself says that it is at fault.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from unittest.mock import patch
+
+import trio
+
+from tests.frontend.conftest import Machine, run_machine
+from tests.hostile.attack import Attack
+from tests.hostile.choices import Choices
+from xendisplback.frontend import lifecycle
+from xendisplback.sim.device import DisplayDevice
+from xendisplback.sim.guest import Guest
+from xendisplback.sim.guest_channel import Display
+from xendisplback.sim.kernel import SimKernel
+
+GOOD, BAD = "HDMI-A-1", ("HDMI-A-2", "HDMI-A-3")
+GREEN = 0x00FF00
+FLIP_SECONDS = 2.0
+"""Within so long the other guest's flips go on. Linux gives each 3 s."""
+RELEASE_SECONDS = 5.0
+
+
+class AttackSucceeded(AssertionError):
+    """What an attacker reached that none may."""
+
+
+class _Faults(logging.Handler):
+    """Tracebacks in the log: what the daemon itself calls its own fault."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self.texts.append(logging.Formatter().format(record))
+
+
+class Arena:
+    def __init__(self, machine: Machine, bystander: Display) -> None:
+        self._machine = machine
+        self._bystander = bystander
+        self._faults = _Faults()
+        logging.getLogger("xendisplback").addHandler(self._faults)
+
+    def close(self) -> None:
+        logging.getLogger("xendisplback").removeHandler(self._faults)
+
+    async def attack(self, data: bytes) -> None:
+        """One domain's whole life, as ``data`` says. Raises AttackSucceeded."""
+        connectors = [(output, "64x48") for output in BAD]
+        domain = await self._machine.domain(*connectors, name="hostile")
+        try:
+            await Attack(domain, Choices(data)).run()
+            await self._bystander_goes_on()
+        finally:
+            await self._machine.host.toolstack.destroy(domain)
+        with trio.move_on_after(RELEASE_SECONDS) as scope:
+            await self._machine.released(domain.domid)
+        if scope.cancelled_caught:
+            raise AttackSucceeded("a dead guest's memory or ports are still held")
+        for output in BAD:
+            if not self._shows(output, 0):
+                raise AttackSucceeded(f"a dead guest's picture is still on {output}")
+        if self._faults.texts:
+            raise AttackSucceeded(self._faults.texts.pop())
+
+    async def _bystander_goes_on(self) -> None:
+        display = self._bystander
+        before = display.flips
+        with trio.move_on_after(FLIP_SECONDS) as scope:
+            while display.flips < before + 2:
+                await trio.sleep(0.005)
+        if scope.cancelled_caught or display.frame_done_timeouts or display.skipped_events:
+            raise AttackSucceeded("the other guest was kept waiting")
+        if not self._shows(GOOD, GREEN):
+            raise AttackSucceeded("the other guest's picture is not its own")
+
+    def _shows(self, output: str, colour: int) -> bool:
+        """All of it. A dark screen is black."""
+        screen = self._machine.host.device.screen(output)
+        pixels = screen.pixels if screen is not None else bytes(4)
+        return pixels == colour.to_bytes(4, "little") * (len(pixels) // 4)
+
+
+async def _flip(guest: Guest) -> None:
+    display = guest.displays[0]
+    frames = [await guest.create_framebuffer(64, 48, "XR24") for _ in range(2)]
+    for frame in frames:
+        frame.buffer.pixels[:] = GREEN.to_bytes(4, "little") * (64 * 48)
+    await display.enable(frames[0])
+    while True:
+        await trio.lowlevel.checkpoint()
+        frames.reverse()
+        with trio.CancelScope(shield=True):
+            await display.flip(frames[0])
+
+
+@asynccontextmanager
+async def arena(seconds: float) -> AsyncGenerator[Arena, None]:
+    """Fails after ``seconds``, all attacks together."""
+    device = DisplayDevice(connectors=[GOOD, *BAD], modes=["1024x768", "64x48"])
+    kernel = SimKernel(gntdev_dmabuf=True)
+    # The pause is for libxl: without it there are ten times more attacks in a second.
+    with patch.object(lifecycle, "DWELL_SECONDS", 0.0):
+        async with run_machine([device], None, kernel, seconds=seconds) as machine:
+            guest = await machine.guest((GOOD, "64x48"), name="bystander")
+            made = Arena(machine, guest.displays[0])
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_flip, guest)
+                try:
+                    yield made
+                finally:
+                    made.close()
+                nursery.cancel_scope.cancel()
