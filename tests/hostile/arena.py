@@ -20,6 +20,7 @@ from tests.hostile.attack import Attack
 from tests.hostile.choices import Choices
 from xendisplback.frontend import lifecycle
 from xendisplback.sim.device import DisplayDevice
+from xendisplback.sim.domain import Domain
 from xendisplback.sim.guest import Guest
 from xendisplback.sim.guest_channel import Display
 from xendisplback.sim.kernel import SimKernel
@@ -59,10 +60,11 @@ class Arena:
 
     async def attack(self, data: bytes) -> None:
         """One domain's whole life, as ``data`` says. Raises AttackSucceeded."""
-        connectors = [(output, "64x48") for output in BAD]
-        domain = await self._machine.domain(*connectors, name="hostile")
+        choose = Choices(data)
+        domain = await self._domain(version=1 + choose.below(2))
         try:
-            await Attack(domain, Choices(data)).run()
+            await domain.guest.connected()
+            await Attack(domain, choose).run()
             await self._bystander_goes_on()
         finally:
             await self._machine.host.toolstack.destroy(domain)
@@ -75,6 +77,14 @@ class Arena:
                 raise AttackSucceeded(f"a dead guest's picture is still on {output}")
         if self._faults.texts:
             raise AttackSucceeded(self._faults.texts.pop())
+
+    async def _domain(self, version: int) -> Domain:
+        connectors = [(output, "64x48") for output in BAD]
+        toolstack = self._machine.host.toolstack
+        domain = await toolstack.create(connectors, name="hostile", start=False)
+        domain.store.write(f"{domain.guest.path}/version", str(version))
+        domain.guest.start()
+        return domain
 
     async def _bystander_goes_on(self) -> None:
         display = self._bystander

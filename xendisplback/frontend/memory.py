@@ -74,7 +74,9 @@ class GuestMemory:
     async def drop(self, step: Step) -> None:
         async with self._lock:
             if step in self._exports and all(lease.step is not step for lease in self._leases):
-                await trio.to_thread.run_sync(self._exports.pop(step).close)
+                # Nobody else knows it any more: a connection that ends must not cut this short.
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(self._exports.pop(step).close)
 
     def close(self) -> None:
         with ExitStack() as stack:
