@@ -23,6 +23,7 @@ typedef struct { int name_len; char *name; ...; } drmVersion;
 drmVersion *drmGetVersion(int fd);
 void drmFreeVersion(drmVersion *version);
 
+int drmAuthMagic(int fd, unsigned int magic);
 int drmSetMaster(int fd);
 int drmDropMaster(int fd);
 int drmGetCap(int fd, uint64_t capability, uint64_t *value);
@@ -37,6 +38,7 @@ int drmCloseBufferHandle(int fd, uint32_t handle);
 # xf86drmMode.h: what the device has
 ffibuilder.cdef("""
 typedef struct {
+    int count_fbs; uint32_t *fbs;
     int count_crtcs; uint32_t *crtcs;
     int count_connectors; uint32_t *connectors;
     int count_encoders; uint32_t *encoders;

@@ -175,6 +175,18 @@ struct xdb_doorbell {
 	uint32_t event_port;
 };
 
+/*
+ * What of a connector must be known after this process's end, in memory that outlives it. Written by plain stores in an
+ * order in which a process that is killed between any two of them leaves nothing wrong.
+ */
+struct xdb_record {
+	uint32_t rsp_prod;	/* as the guest was shown it, or one less */
+	uint32_t in_prod;	/* the same */
+	uint32_t flip_rsp;	/* rsp_prod when the last flip is answered, */
+	uint32_t flip_in;	/* in_prod until its event is sent, */
+	uint64_t flip_cookie;	/* its framebuffer; 0: there was none since the last SET_CONFIG */
+};
+
 /* Why a channel was handed to Python. */
 enum xdb_handed {
 	XDB_NOTHING,		/* it was not */
@@ -189,11 +201,14 @@ enum xdb_handed {
 
 /*
  * NULL with errno. Its flips go to `scanout`, whose flip events are for it. `attention_fd`, an eventfd, becomes readable
- * when Python is to look at the channel.
+ * when Python is to look at the channel. `record`: a struct xdb_record, which stays until xdb_channel_free().
  */
 struct xdb_channel *xdb_channel_new(uintptr_t request_page, uintptr_t event_page,
 				    const struct xdb_doorbell *doorbell, struct xdb_scanout *scanout,
-				    int attention_fd);
+				    int attention_fd, uintptr_t record);
+
+/* Python takes a flip that it shows itself, before it answers it; `fb_cookie` 0: SET_CONFIG ends what was flipped to. */
+void xdb_channel_note_flip(struct xdb_channel *channel, uint64_t fb_cookie);
 
 /* Start the thread. 0 or a negative errno. */
 int xdb_channel_start(struct xdb_channel *channel);
@@ -214,6 +229,9 @@ void xdb_channel_respond(struct xdb_channel *channel, const void *response);
 
 /* Go on. */
 void xdb_channel_resume(struct xdb_channel *channel);
+
+/* Tell the guest to look at both pages: whoever wrote there last may not have come to it. */
+void xdb_channel_notify(struct xdb_channel *channel);
 
 /* At any time: */
 

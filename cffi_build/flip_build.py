@@ -100,19 +100,29 @@ struct xdb_doorbell {
     uint32_t request_port;
     uint32_t event_port;
 };
+struct xdb_record {
+    uint32_t rsp_prod;
+    uint32_t in_prod;
+    uint32_t flip_rsp;
+    uint32_t flip_in;
+    uint64_t flip_cookie;
+};
 enum xdb_handed {
     XDB_NOTHING, XDB_REQUEST, XDB_BUSY, XDB_REFUSED, XDB_NOT_REFRESHED, XDB_STUCK, XDB_VIOLATION,
     XDB_BROKEN, ...
 };
 struct xdb_channel *xdb_channel_new(uintptr_t request_page, uintptr_t event_page,
                                     const struct xdb_doorbell *doorbell,
-                                    struct xdb_scanout *scanout, int attention_fd);
+                                    struct xdb_scanout *scanout, int attention_fd,
+                                    uintptr_t record);
+void xdb_channel_note_flip(struct xdb_channel *channel, uint64_t fb_cookie);
 int xdb_channel_start(struct xdb_channel *channel);
 void xdb_channel_stop(struct xdb_channel *channel);
 void xdb_channel_free(struct xdb_channel *channel);
 int xdb_channel_handed(struct xdb_channel *channel, void *slot, int *error);
 void xdb_channel_respond(struct xdb_channel *channel, const void *response);
 void xdb_channel_resume(struct xdb_channel *channel);
+void xdb_channel_notify(struct xdb_channel *channel);
 int xdb_channel_send_event(struct xdb_channel *channel, uint64_t fb_cookie);
 int xdb_channel_event_faults(struct xdb_channel *channel);
 uint64_t xdb_channel_events_sent(struct xdb_channel *channel);

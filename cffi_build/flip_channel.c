@@ -44,6 +44,7 @@ struct xdb_channel {
 	uint64_t events_sent;		/* under it, as the next two */
 	int events_dropped;
 	bool events_broken;
+	struct xdb_record *record;	/* in_prod under it too */
 	struct xdb_doorbell doorbell;
 	struct xdb_scanout *scanout;
 	int attention_fd, control_fd;
@@ -63,12 +64,31 @@ static void notify(const struct xdb_channel *channel, uint32_t port)
 	((int (*)(void *, uint32_t))channel->doorbell.notify)((void *)channel->doorbell.handle, port);
 }
 
+/* For the next process: what is read by nobody in this one, so only the order of the stores matters. */
+
+static void record(uint32_t *where, uint32_t value)
+{
+	__atomic_store_n(where, value, __ATOMIC_RELEASE);
+}
+
+/* First `flip_rsp`: until this flip is answered, nothing of it counts. */
+void xdb_channel_note_flip(struct xdb_channel *channel, uint64_t fb_cookie)
+{
+	record(&channel->record->flip_rsp, channel->requests.rsp_prod + 1);
+	record(&channel->record->flip_in, __atomic_load_n(&channel->record->in_prod, __ATOMIC_ACQUIRE));
+	__atomic_store_n(&channel->record->flip_cookie, fb_cookie, __ATOMIC_RELEASE);
+}
+
 /* From the doorbell to the commit */
 
 static void answer(struct xdb_channel *channel, const void *response)
 {
+	bool wanted;
+
 	xdb_request_ring_respond(&channel->requests, response);
-	if (xdb_request_ring_push(&channel->requests))
+	wanted = xdb_request_ring_push(&channel->requests);
+	record(&channel->record->rsp_prod, channel->requests.rsp_prod);
+	if (wanted)
 		notify(channel, channel->doorbell.request_port);
 }
 
@@ -85,6 +105,7 @@ static int flip(struct xdb_channel *channel)
 	path = xdb_scanout_begin(channel->scanout, request->fb_cookie, &handed);
 	if (!path)
 		return handed;
+	xdb_channel_note_flip(channel, request->fb_cookie);
 	/* Before the commit: its flip event may come at once, and displif has the response first. */
 	answer(channel, &response);
 	xdb_trace_stamp(xdb_scanout_trace(channel->scanout), XDB_ANSWERED);
@@ -212,12 +233,14 @@ int xdb_channel_send_event(struct xdb_channel *channel, uint64_t fb_cookie)
 
 	pthread_mutex_lock(&channel->events_lock);
 	sent = xdb_event_ring_send(&channel->events, fb_cookie);
-	if (sent > 0)
+	if (sent > 0) {
 		channel->events_sent++;
-	else if (sent == 0)
+		record(&channel->record->in_prod, channel->events.in_prod);
+	} else if (sent == 0) {
 		channel->events_dropped++;
-	else
+	} else {
 		channel->events_broken = true;
+	}
 	pthread_mutex_unlock(&channel->events_lock);
 	if (sent > 0)
 		notify(channel, channel->doorbell.event_port);
@@ -251,7 +274,7 @@ uint64_t xdb_channel_events_sent(struct xdb_channel *channel)
 
 struct xdb_channel *xdb_channel_new(uintptr_t request_page, uintptr_t event_page,
 				    const struct xdb_doorbell *doorbell, struct xdb_scanout *scanout,
-				    int attention_fd)
+				    int attention_fd, uintptr_t kept)
 {
 	struct xdb_channel *channel = calloc(1, sizeof(*channel));
 
@@ -268,6 +291,9 @@ struct xdb_channel *xdb_channel_new(uintptr_t request_page, uintptr_t event_page
 	xdb_request_ring_init(&channel->requests, request_page);
 	xdb_event_ring_init(&channel->events, event_page);
 	pthread_mutex_init(&channel->events_lock, NULL);
+	channel->record = (struct xdb_record *)kept;
+	record(&channel->record->rsp_prod, channel->requests.rsp_prod);
+	record(&channel->record->in_prod, channel->events.in_prod);
 	channel->doorbell = *doorbell;
 	channel->scanout = scanout;
 	channel->attention_fd = attention_fd;
@@ -317,6 +343,12 @@ int xdb_channel_handed(struct xdb_channel *channel, void *slot, int *error)
 void xdb_channel_respond(struct xdb_channel *channel, const void *response)
 {
 	answer(channel, response);
+}
+
+void xdb_channel_notify(struct xdb_channel *channel)
+{
+	notify(channel, channel->doorbell.request_port);
+	notify(channel, channel->doorbell.event_port);
 }
 
 void xdb_channel_resume(struct xdb_channel *channel)

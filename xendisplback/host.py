@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from xendisplback.errors import HostError
 from xendisplback.kms.geometry import Geometry
@@ -72,6 +72,11 @@ class GrantedPages(Protocol):
 
 class SharedPages(GrantedPages, Protocol):
     """Granted pages that we can write too: ``length`` bytes at ``address``, zeroed."""
+
+    @property
+    def fd(self) -> int:
+        """While it, or a copy of it, is open anywhere, they stay granted; mmap() maps them."""
+        ...
 
     @property
     def address(self) -> int: ...
@@ -289,6 +294,10 @@ class AtomicReq(Protocol):
         ...
 
 
+LEASE: Final = "lease:"
+"""How the path of what a DRM lease holds begins; its name for messages follows."""
+
+
 class Card(Protocol):
     """A KMS device of which we are DRM master."""
 
@@ -352,9 +361,34 @@ class Card(Protocol):
 
     def mode_blob(self, mode: Mode) -> Blob: ...
     def atomic(self) -> AtomicReq: ...
+    @property
+    def lit_before(self) -> frozenset[int]:
+        """Ids of the connectors on which an earlier process left its pictures, as of the opening."""
+        ...
+
+    @property
+    def before(self) -> bytes:
+        """What was on screen when we came, for the next process: :class:`KeptCard`."""
+        ...
+
+    def remove_left(self) -> None:
+        """Take what an earlier process left off the screen, and free it. Blocking."""
+        ...
+
     def close(self) -> None:
         """Put back what was on screen when we came, or blank; drop master; close. Blocking."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeptCard:
+    """An earlier process's: its file, on which its framebuffers still are, and :attr:`Card.before`."""
+
+    fd: int
+    before: bytes
+
+
+NONE_KEPT: Mapping[str, KeptCard] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,9 +447,14 @@ class Host(Protocol):
         ...
 
     def open_cards(
-        self, selectors: Iterable[str], held: Iterable[str] = ()
+        self,
+        selectors: Iterable[str],
+        held: Iterable[str] = (),
+        kept: Mapping[str, KeptCard] = NONE_KEPT,
     ) -> tuple[Sequence[Card], Sequence[HostError]]:
         """Open the cards that ``selectors`` name (empty: every card with KMS), but for paths ``held``. Blocking.
+
+        Those at a path of ``kept`` are taken over from an earlier process; its files stay the caller's.
 
         A selector is a path, ``driver:NAME`` or ``connector:NAME``. What could not be opened is returned
         beside what could: one broken card must not take the others' screens.

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from xendisplback.daemon.fdstore import SystemdFdStore
 from xendisplback.errors import HostError
-from xendisplback.host import Card, DisplayChange, DomainFacts
+from xendisplback.host import NONE_KEPT, Card, DisplayChange, DomainFacts, KeptCard
 from xendisplback.kms.card import Card as KmsCard
 from xendisplback.kms.select import open_cards
 from xendisplback.kms.uevents import display_changes
@@ -41,6 +41,9 @@ class NativeHost:
         return KmsCard.lease(fd, name)
 
     def open_cards(
-        self, selectors: Iterable[str], held: Iterable[str] = ()
+        self,
+        selectors: Iterable[str],
+        held: Iterable[str] = (),
+        kept: Mapping[str, KeptCard] = NONE_KEPT,
     ) -> tuple[Sequence[Card], Sequence[HostError]]:
-        return open_cards(selectors, held)
+        return open_cards(selectors, held, kept)

@@ -21,6 +21,7 @@ struct connector {
 	uint32_t crtc;
 	struct xdb_path path;
 	struct xdb_channel *channel;
+	struct xdb_record record;
 	struct xdb_scanout *scanout;
 };
 
@@ -98,7 +99,8 @@ static void connect_to(struct connector *connector, struct xdb_card *card, int e
 	*(uint32_t *)&connector->requests[12] = 1;
 	connector->scanout = xdb_scanout_new(0);
 	connector->channel = xdb_channel_new((uintptr_t)connector->requests, (uintptr_t)connector->events,
-					     &doorbell, connector->scanout, eventfd(0, 0));
+					     &doorbell, connector->scanout, eventfd(0, 0),
+					     (uintptr_t)&connector->record);
 	must(card && connector->scanout && connector->channel, "set up");
 	must(xdb_card_tell(card, crtc, connector->scanout, 0) == 0, "card");
 	must(xdb_scanout_add(connector->scanout, &connector->path) == 0, "path");

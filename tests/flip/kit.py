@@ -103,8 +103,10 @@ class Connector:
         doorbell.notify = self.backend.notify_function
         doorbell.request_port, doorbell.event_port = map(self.backend.bind, self.ports)
         self.flips = Scanout(refresh_rate)
+        self.record = Page()
         self.handle = self.c.lib.xdb_channel_new(
-            self.requests.address, self.events.address, doorbell, self.flips.handle, self.attention
+            *(self.requests.address, self.events.address, doorbell),
+            *(self.flips.handle, self.attention, self.record.address),
         )
         self._card, self._event_fd = os.pipe()
         self.card = CardFlips(self._card, "/dev/dri/test")

@@ -27,6 +27,7 @@ from xendisplback.kms.properties import PropertyTables
 if TYPE_CHECKING:
     from xendisplback._ext._drm import Lib, xdb_commit
 
+HANDLE = 7
 GEOMETRY = Geometry(8, 8, 32, 0, int.from_bytes(b"XR24", "little"))
 
 
@@ -58,17 +59,9 @@ class FakeDevice(Device):
         self.fd = -1
 
 
-class RecordingBuffer:
-    handle = 7
-    closed = False
-
-    def close(self) -> None:
-        self.closed = True
-
-
 def open_fake(monkeypatch: pytest.MonkeyPatch, **calls: Callable[..., object]) -> Card:
     crtcs = load_drm().ffi.new("uint32_t[]", [40])
-    resources = SimpleNamespace(count_crtcs=1, crtcs=crtcs, count_connectors=0)
+    resources = SimpleNamespace(count_crtcs=1, crtcs=crtcs, count_connectors=0, count_fbs=0)
 
     working: dict[str, Callable[..., object]] = {
         "drmModeGetResources": returns(resources),
@@ -98,7 +91,7 @@ def test_no_dumb_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_crtc_is_no_kms(monkeypatch: pytest.MonkeyPatch) -> None:
-    none = SimpleNamespace(count_crtcs=0, count_connectors=0)
+    none = SimpleNamespace(count_crtcs=0, count_connectors=0, count_fbs=0)
     with pytest.raises(NoKms, match="no KMS: fake has no displays"):
         open_fake(monkeypatch, drmModeGetResources=returns(none))
 
@@ -122,33 +115,31 @@ def test_a_vanished_device_has_nothing_to_release(number: int) -> None:
         FakeDevice().check_release(-errno.EINVAL, "drmModeRmFB")
 
 
-def test_a_refused_framebuffer_closes_its_buffer() -> None:
-    buffer = RecordingBuffer()
+def test_a_refused_framebuffer_leaves_its_memory_to_who_made_it() -> None:
+    ended: list[str] = []
     with pytest.raises(HostError) as caught:
-        Framebuffer(FakeDevice(), buffer, GEOMETRY, set())
+        Framebuffer(FakeDevice(), HANDLE, GEOMETRY, set(), lambda: ended.append("unmapped"))
     assert caught.value.errno == errno.EBADF
-    assert buffer.closed
+    assert ended == []
 
 
-def test_a_framebuffer_is_removed_before_its_buffer_and_once() -> None:
-    buffer = RecordingBuffer()
-    removed: list[bool] = []
+def test_a_framebuffer_is_removed_before_its_memory_is_unmapped_and_once() -> None:
+    ended: list[str] = []
 
     def remove(fd: int, framebuffer: int) -> int:
-        removed.append(buffer.closed)
+        ended.append("removed")
         return 0
 
     device = FakeDevice(drmModeAddFB2=returns(0), drmModeRmFB=remove)
     own_ids: set[int] = set()
-    framebuffer = Framebuffer(device, buffer, GEOMETRY, own_ids)
+    framebuffer = Framebuffer(device, HANDLE, GEOMETRY, own_ids, lambda: ended.append("unmapped"))
     assert own_ids == {framebuffer.id}
     framebuffer.close()
     framebuffer.close()
-    assert removed == [False]
-    assert buffer.closed
+    assert ended == ["removed", "unmapped"]
 
 
-def test_imports_of_one_buffer_share_a_handle_that_closes_with_the_last() -> None:
+def test_an_import_has_its_handle_for_as_long_as_a_framebuffer_is_made_of_it() -> None:
     closed: list[int] = []
 
     def take(fd: int, dmabuf: int, handle: list[int]) -> int:
@@ -160,12 +151,12 @@ def test_imports_of_one_buffer_share_a_handle_that_closes_with_the_last() -> Non
         return 0
 
     imports = PrimeImports(FakeDevice(drmPrimeFDToHandle=take, drmCloseBufferHandle=close))
-    first, second = imports.take(9), imports.take(9)
-    first.close()
-    first.close()
-    assert closed == []
-    second.close()
+    with imports.handle(9) as handle:
+        assert (handle, closed) == (5, [])
     assert closed == [5]
+    with pytest.raises(ZeroDivisionError), imports.handle(9):
+        _ = 1 // 0
+    assert closed == [5, 5]
 
 
 def request(device: Device) -> AtomicReq:

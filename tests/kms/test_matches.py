@@ -23,7 +23,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Card:
         return [Connector(30, "HDMI-A-1", ConnectorState("disconnected", (), b"", 1, 0))]
 
     monkeypatch.setattr(Card, "_plane_ids", returns([]))
-    monkeypatch.setattr("xendisplback.kms.card.SavedScreen", returns(None))
+    monkeypatch.setattr("xendisplback.kms.card.read_screen", returns(None))
     monkeypatch.setattr(Card, "connectors", property(connectors))
     return open_fake(monkeypatch, drmGetCap=capability)
 

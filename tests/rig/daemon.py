@@ -75,6 +75,11 @@ class Daemon:
             raise RigError("the daemon does not run")
         return pid
 
+    def kept_files(self) -> int:
+        """How many systemd holds for the next process."""
+        show = ("systemctl", "show", "--value", "-p", "NFileDescriptorStore", UNIT)
+        return int(self._dom0.run(*show).out)
+
     def log(self) -> list[str]:
         """All that it has written since dom0 started."""
         return self._dom0.run(

@@ -9,7 +9,7 @@ import pytest
 
 from tests.xen.library import PAGES, REFS, Library
 from xendisplback.errors import HostError
-from xendisplback.xen.gntshr import Gntshr
+from xendisplback.xen.gntshr import Shared
 from xendisplback.xen.gnttab import Gnttab
 
 
@@ -24,11 +24,13 @@ def test_shared_pages_are_writable_for_the_guest_and_unmapped_once(library: Libr
     assert library.calls == [
         "open gntalloc",
         "share 2 with 3, writable 1",
+        "open gntalloc",
         "share 1 with 4, writable 1",
         "unshare 2",
-        "unshare 1",
-        "close",
         "close gntalloc",
+        "unshare 1",
+        "close gntalloc",
+        "close",
     ]
 
 
@@ -37,12 +39,15 @@ def test_gntalloc_is_not_opened_before_it_is_needed(library: Library) -> None:
     assert library.calls == ["close"]
 
 
-def test_the_handle_outlives_shared_pages(library: Library) -> None:
-    table = Gntshr()
+def test_shared_pages_outlive_the_grant_table(library: Library) -> None:
+    table = Gnttab()
     shared = table.share(3, 1)
     table.close()
     shared.close()
-    assert library.calls == ["open gntalloc", "share 1 with 3, writable 1", "unshare 1"]
+    assert library.calls == [
+        *("open gntalloc", "share 1 with 3, writable 1"),
+        *("close", "unshare 1", "close gntalloc"),
+    ]
 
 
 def test_the_modules_limit_is_named_when_it_is_reached(library: Library) -> None:
@@ -52,12 +57,12 @@ def test_the_modules_limit_is_named_when_it_is_reached(library: Library) -> None
         table.share(3, 3)
     assert caught.value.call == "xengntshr_share_pages"
     assert caught.value.errno == errno.ENOSPC
-    table.close()
     assert library.calls[-1] == "close gntalloc"
+    table.close()
 
 
 def test_pages_that_cannot_be_unmapped_are_an_error(library: Library) -> None:
-    shared = Gntshr().share(3, 1)
+    shared = Shared(3, 1)
     library.refuse = errno.EINVAL
     with pytest.raises(HostError, match="1 shared pages can't be unmapped"):
         shared.close()
@@ -65,7 +70,7 @@ def test_pages_that_cannot_be_unmapped_are_an_error(library: Library) -> None:
 
 def test_no_gntalloc_says_what_to_load() -> None:
     with pytest.raises(HostError, match=r"/dev/xen/gntalloc missing.*modprobe xen-gntalloc"):
-        Gntshr().share(3, 1)
+        Shared(3, 1)
 
 
 def test_no_permission_names_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,5 +80,5 @@ def test_no_permission_names_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("xendisplback.xen.gntshr.GNTALLOC", "/dev/null")
     monkeypatch.setattr("xendisplback.xen.gntshr.os.access", refused)
     with pytest.raises(HostError, match="no permission on /dev/null") as caught:
-        Gntshr().share(3, 1)
+        Shared(3, 1)
     assert caught.value.errno == errno.EACCES

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """``xendisplback run``: signals and exit codes around :class:`~xendisplback.daemon.service.Service`.
 
-Exit codes: 0 after SIGTERM or SIGINT and an orderly end; 1 where the host can't do it or a second SIGTERM
-cut the end short; 78 (EX_CONFIG) for a configuration that can't be used.
+SIGUSR1 ends the process at once, with all guests left as they are for the next one: a restart, which only systemd
+can tell from a stop (the unit's ExecStop=).
+
+Exit codes: 0 after SIGTERM or SIGINT and an orderly end, or SIGUSR1; 1 where the host can't do it or a second
+SIGTERM cut the end short; 78 (EX_CONFIG) for a configuration that can't be used.
 """
 
 from __future__ import annotations
@@ -80,12 +83,18 @@ async def _obey_signals(service: Service, config_path: Path | None) -> None:
     """SIGTERM, SIGINT: end in an orderly way; a second one: at once. SIGHUP: read the file anew."""
     stopping = False
     reloading = trio.Lock()
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+    awaited = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+    with trio.open_signal_receiver(*awaited) as signals:
         async with trio.open_nursery() as nursery:
             async for number in signals:
                 if number == signal.SIGHUP:
                     # As a task: outputs that change take seconds, and SIGTERM is not to wait for them.
                     nursery.start_soon(_reload, service, config_path, reloading)
+                elif number == signal.SIGUSR1 and service.can_be_taken_over and not stopping:
+                    logger.info("SIGUSR1: the next process takes over")
+                    # The kernel closes what systemd does not hold. It is the same as SIGKILL, which comes at any
+                    # moment: nothing has to be prepared.
+                    os._exit(0)
                 elif stopping:
                     logger.error("ended at once by a second %s", signal.Signals(number).name)
                     os._exit(1)

@@ -20,6 +20,7 @@ from xendisplback.frontend.allocation import Allocator
 from xendisplback.frontend.backend import Backend
 from xendisplback.frontend.discovery import Discovery
 from xendisplback.host import Host
+from xendisplback.kept import Kept
 from xendisplback.scanout.outputs import Outputs
 from xendisplback.xen.store import XenStore
 
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 STOP_SECONDS = 8.0
 """For all frontends together; below systemd's and libxl's patience (90 s, 10 s)."""
+
+SETTLE_SECONDS = 10.0
+"""For taking over all guests of an earlier process together."""
 
 
 class Service:
@@ -37,11 +41,17 @@ class Service:
         self._config = config
         self._host = host
         self._stop = trio.Event()
-        self.outputs = Outputs(host, config)
+        self._kept = Kept(host.fd_store())
+        self.outputs = Outputs(host, config, self._kept.cards())
 
     @property
     def control_socket(self) -> Path:
         return Path(self._config.control_socket)
+
+    @property
+    def can_be_taken_over(self) -> bool:
+        """Whether a next process gets what it takes to serve the guests on."""
+        return self._host.fd_store().available
 
     def stop(self) -> None:
         """Ask :meth:`run` to end in an orderly way."""
@@ -57,13 +67,18 @@ class Service:
         try:
             async with self._host.store() as store:
                 domid = await _own_domid(store)
-                allocator = Allocator(self._host, grants, self._config.be_alloc)
-                backend = Backend(self._host, store, grants, allocator, self.outputs)
+                memories = self._kept.memories()
+                allocator = Allocator(self._host, grants, self._config.be_alloc, memories)
+                backend = Backend(
+                    *(self._host, store, grants, allocator),
+                    *(self.outputs, self._host.fd_store(), self._kept),
+                )
                 discovery = Discovery(domid, backend)
                 async with trio.open_nursery() as nursery:
                     await nursery.start(discovery.run)
                     nursery.start_soon(self.outputs.run)
                     nursery.start_soon(feed_watchdog)
+                    nursery.start_soon(self._settle, discovery)
                     await _set_status(store, domid, "ready")
                     notify("READY=1")
                     logger.info("ready")
@@ -76,6 +91,13 @@ class Service:
         finally:
             grants.close()
         logger.info("stopped")
+
+    async def _settle(self, discovery: Discovery) -> None:
+        """Task: take what an earlier process left off the screens, once its guests are shown again."""
+        with trio.move_on_after(SETTLE_SECONDS):
+            await discovery.settled()
+        self._kept.close()
+        await self.outputs.settle()
 
     async def reload(self, config: Config) -> None:
         """Use what of ``config`` can change while guests are served. Raises HostError, then nothing changed."""

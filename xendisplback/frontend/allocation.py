@@ -17,10 +17,11 @@ dma-bufs behind them.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -29,16 +30,19 @@ import trio
 
 from xendisplback.config import BackendAllocation
 from xendisplback.errors import HostError
+from xendisplback.frontend.earlier_memory import MemoryRecord, map_again
+from xendisplback.frontend.journal import JournalMismatch, checksum
 from xendisplback.frontend.memory import GrantedMemory
 from xendisplback.host import Card, CardMemory, GrantedPages, GrantTable, Host
+from xendisplback.kept import KeptMemory, KeptPages, drop_pages, handle_name, keep_pages
 from xendisplback.protocol.displif import DbufCreate
 from xendisplback.protocol.errors import RequestError
 from xendisplback.protocol.layout import PAGE, buffer_pitch, pages_needed
 from xendisplback.protocol.status import Status
 from xendisplback.scanout.ladder import Refusal, Step
 
-PREFIX: Final = "be-alloc-"
-"""Of the names in the fd store; the domain's number follows."""
+logger = logging.getLogger(__name__)
+
 PAGES_PER_MIB: Final = (1 << 20) // PAGE
 SETTLE_SECONDS: Final = 2.0
 """XenStore says that a domain is gone when Xen has begun to end it; its mappings go in the same step."""
@@ -49,7 +53,18 @@ class _Pool:
     """All memory of one domain; ``table`` is its card memory's own, so that it can be kept and closed with it."""
 
     table: GrantTable | None = None
-    memories: list[GrantedMemory] = field(default_factory=list[GrantedMemory])
+    memories: dict[int, GrantedMemory] = field(default_factory=dict[int, GrantedMemory])
+    """By number."""
+    handles: list[int] = field(default_factory=list[int])
+    """Earlier processes' gntdev handles."""
+    earlier: dict[int, tuple[int, MemoryRecord]] = field(
+        default_factory=dict[int, tuple[int, MemoryRecord]]
+    )
+    """Of earlier processes, not taken over: the file and what it is, by number."""
+
+    @property
+    def next_number(self) -> int:
+        return 1 + max([*self.memories, *self.earlier], default=0)
 
 
 class Allocator:
@@ -60,23 +75,34 @@ class Allocator:
         host: Host,
         table: GrantTable,
         settings: BackendAllocation,
+        kept: Mapping[int, KeptMemory],
     ) -> None:
+        """``kept``: what earlier processes left, by domain; ours."""
         self._host = host
         self._table = table
         self._settings = settings
         self._fd_store = host.fd_store()
-        self._kept = {
-            int(name.removeprefix(PREFIX)): fds
-            for name, fds in self._fd_store.take().items()
-            if name.startswith(PREFIX)
-        }
-        """What an earlier process left, by domain; closed when the domain is gone."""
         self._lock = threading.Lock()
         """For what follows: memory is allocated and given back in worker threads."""
         self._pools: dict[int, _Pool] = {}
         self._pages: Counter[int] = Counter()
         self._granting = threading.Lock()
         """Taken before ``_lock``: no pool is made twice, nor freed while something is granted for it."""
+        for domid, memory in kept.items():
+            pool = self._pools[domid] = _Pool(handles=memory.handles)
+            for pages in memory.pages:
+                self._enter_earlier(domid, pool, pages)
+
+    def _enter_earlier(self, domid: int, pool: _Pool, pages: KeptPages) -> None:
+        try:
+            record = MemoryRecord.unpack(pages.record)
+        except HostError as error:
+            logger.warning("dom %d: not in its budget: %s", domid, error)
+            drop_pages(self._fd_store, domid, pages.number)
+            os.close(pages.fd)
+            return
+        pool.earlier[pages.number] = pages.fd, record
+        self._pages[domid] += len(record.refs)
 
     async def allocate(self, domid: int, create: DbufCreate, card: Card | None) -> GrantedMemory:
         """Memory for ``create``, granted to ``domid``; preferably of ``card``.
@@ -99,7 +125,7 @@ class Allocator:
         """What the domain had and gave back: still granted to it."""
         with self._lock:
             pool = self._pools.get(domid)
-            for memory in pool.memories if pool is not None else ():
+            for memory in pool.memories.values() if pool is not None else ():
                 if memory.free and memory.shape == create.shape and memory.card in (card, None):
                     memory.free = False
                     return memory
@@ -124,9 +150,9 @@ class Allocator:
             try:
                 with self._granting:
                     granted = self._grant(domid, dumb, pages)
-                    return self._enter(
-                        domid, GrantedMemory(granted, dumb.address, create.shape, card, dumb)
-                    )
+                    memory = GrantedMemory(granted, dumb.address, create.shape, card, dumb)
+                    record = MemoryRecord(card.path, create.shape, dumb.size, [*granted.refs])
+                    return self._enter(domid, memory, dumb.fd, record)
             except BaseException:
                 dumb.close()
                 raise
@@ -136,11 +162,19 @@ class Allocator:
         with self._budget(domid, pages), self._granting:
             shared = self._table.share(domid, pages)
             memory = GrantedMemory(shared, shared.address, create.shape, refused=[refusal])
-            return self._enter(domid, memory)
+            record = MemoryRecord(None, create.shape, shared.length, [*shared.refs])
+            return self._enter(domid, memory, shared.fd, record)
 
-    def _enter(self, domid: int, memory: GrantedMemory) -> GrantedMemory:
+    def _enter(
+        self, domid: int, memory: GrantedMemory, fd: int, record: MemoryRecord
+    ) -> GrantedMemory:
+        """``fd``, ``record``: for the next process."""
         with self._lock:
-            self._pools.setdefault(domid, _Pool()).memories.append(memory)
+            pool = self._pools.setdefault(domid, _Pool())
+            number = pool.next_number
+            pool.memories[number] = memory
+        # Before the guest learns the references.
+        keep_pages(self._fd_store, domid, number, fd, record.pack())
         return memory
 
     def _grant(self, domid: int, memory: CardMemory, pages: int) -> GrantedPages:
@@ -155,7 +189,7 @@ class Allocator:
             table.close()
             raise
         # Before the guest learns the references.
-        self._fd_store.keep(_name(domid), table.fd)
+        self._fd_store.keep(handle_name(domid), table.fd)
         with self._lock:
             self._pools.setdefault(domid, _Pool()).table = table
         return granted
@@ -190,13 +224,43 @@ class Allocator:
             self._pages[domid] -= pages
             self._pages += Counter()  # drops what is 0
 
+    # What an earlier process allocated
+
+    async def take_over(
+        self, domid: int, create: DbufCreate, references: int, card: Card | None
+    ) -> GrantedMemory:
+        """What was allocated for ``create``, with that checksum of its references; shown on ``card``.
+
+        Raises JournalMismatch: it is not there. HostError.
+        """
+        return await trio.to_thread.run_sync(self._take_over, domid, create, references, card)
+
+    def _take_over(
+        self, domid: int, create: DbufCreate, references: int, card: Card | None
+    ) -> GrantedMemory:
+        with self._granting:
+            pool = self._pools.get(domid, _Pool())
+            for number, (fd, record) in pool.earlier.items():
+                if record.shape != create.shape or checksum(record.refs) != references:
+                    continue
+                # Another card can't have it as its own; the CPU can.
+                own = card if card is not None and card.path == record.card else None
+                if record.card is not None and own is None:
+                    break
+                memory = map_again(os.dup(fd), record, own)
+                with self._lock:
+                    os.close(pool.earlier.pop(number)[0])
+                    pool.memories[number] = memory
+                return memory
+        raise JournalMismatch(f"buffer {create.dbuf_cookie:#x}: its memory was not kept")
+
     # The end of a domain
 
     @property
     def domains(self) -> list[int]:
         """The domains whose end :meth:`domain_gone` is to be told."""
         with self._lock:
-            return [*self._pools, *self._kept]
+            return [*self._pools]
 
     async def domain_gone(self, domid: int) -> None:
         """Free what was granted to it. Raises HostError."""
@@ -206,27 +270,29 @@ class Allocator:
     def _free(self, domid: int) -> None:
         with self._granting, ExitStack() as stack:
             with self._lock:
-                pool, fds = self._pools.pop(domid, None), self._kept.pop(domid, [])
-            stack.callback(self._fd_store.drop, _name(domid))
-            for fd in fds:
+                pool = self._pools.pop(domid, _Pool())
+            stack.callback(self._fd_store.drop, handle_name(domid))
+            for fd in pool.handles:
                 stack.callback(os.close, fd)
-            if pool is not None and pool.table is not None:
+            if pool.table is not None:
                 stack.callback(pool.table.close)
-            for memory in pool.memories if pool is not None else ():
+            for number, (fd, record) in pool.earlier.items():
+                stack.callback(self._pay_back, domid, len(record.refs))
+                stack.callback(os.close, fd)
+                stack.callback(drop_pages, self._fd_store, domid, number)
+            for number, memory in pool.memories.items():
                 stack.callback(self._pay_back, domid, memory.pages)
                 stack.callback(memory.end)
+                stack.callback(drop_pages, self._fd_store, domid, number)
 
     def close(self) -> None:
         """The daemon ends: give up the pages of gntalloc, which the kernel frees when they are unmapped."""
         with ExitStack() as stack:
-            for pool in self._pools.values():
-                for memory in pool.memories:
+            for domid, pool in self._pools.items():
+                for number, memory in pool.memories.items():
                     if memory.card is None:
                         stack.callback(memory.end)
-
-
-def _name(domid: int) -> str:
-    return f"{PREFIX}{domid}"
+                        stack.callback(drop_pages, self._fd_store, domid, number)
 
 
 def _dumb_memory(card: Card, create: DbufCreate) -> CardMemory:

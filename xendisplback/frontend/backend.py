@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xendisplback.frontend.allocation import Allocator
-from xendisplback.host import GrantTable, Host
+from xendisplback.host import FdStore, GrantTable, Host
+from xendisplback.kept import Kept
 from xendisplback.scanout.outputs import Outputs
 from xendisplback.xen.store import XenStore
 
@@ -18,3 +19,6 @@ class Backend:
     grants: GrantTable
     allocator: Allocator
     outputs: Outputs
+    fd_store: FdStore
+    kept: Kept
+    """What an earlier process left."""

@@ -6,6 +6,7 @@ Cookies are addresses in the guest's kernel: 0 is invalid, and one is free again
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from xendisplback.frontend.memory import BufferMemory
@@ -29,6 +30,8 @@ class Buffer:
     create: DbufCreate
     memory: BufferMemory
     frames: dict[int, Frame] = field(default_factory=dict[int, Frame])
+    attached: dict[int, FbAttach] = field(default_factory=dict[int, FbAttach])
+    """What the guest asked for each of them."""
 
 
 class BufferTable:
@@ -52,6 +55,11 @@ class BufferTable:
                 f"DBUF_CREATE: {pages} pages on top of {mapped} are more than {MAX_PAGES}",
             )
 
+    @property
+    def all(self) -> Collection[Buffer]:
+        """In the order in which they were made."""
+        return self._buffers.values()
+
     def add(self, create: DbufCreate, memory: BufferMemory) -> None:
         self._buffers[create.dbuf_cookie] = Buffer(create, memory)
 
@@ -70,6 +78,7 @@ class BufferTable:
         others = other_layouts(buffer.create, layout)
         frame = Frame(request.fb_cookie, buffer.memory, layout, others)
         self._frames[request.fb_cookie] = buffer.frames[request.fb_cookie] = frame
+        buffer.attached[request.fb_cookie] = request
         self._owner[request.fb_cookie] = buffer
 
     def frame(self, fb_cookie: int) -> Frame:
@@ -83,7 +92,8 @@ class BufferTable:
         """Forget the framebuffer. Raises RequestError ENOENT."""
         frame = self.frame(fb_cookie)
         del self._frames[fb_cookie]
-        del self._owner.pop(fb_cookie).frames[fb_cookie]
+        owner = self._owner.pop(fb_cookie)
+        del owner.frames[fb_cookie], owner.attached[fb_cookie]
         return frame
 
     def buffer(self, dbuf_cookie: int) -> Buffer:

@@ -26,10 +26,11 @@ from xendisplback.protocol.displif import (
     request_header,
 )
 from xendisplback.protocol.errors import ProtocolViolation, RequestError
-from xendisplback.protocol.ring import EVENT_SLOTS, RING_SLOTS, U32
+from xendisplback.protocol.ring import EVENT_SLOTS, REQ_PROD, RING_SLOTS, SLOTS_AT, U32
 from xendisplback.scanout.dark import too_early
 from xendisplback.scanout.ladder import COMMIT
 from xendisplback.scanout.source import Source
+from xendisplback.xen.shared_memory import read_memory
 
 
 class Tasks(Protocol):
@@ -57,12 +58,14 @@ class Channel:
         pages: tuple[GrantMapping, GrantMapping],
         events: EventChannels,
         attention_fd: int,
+        record: int,
         buffers: BufferTable,
         source: Source,
         log: GuestLog,
         tasks: Tasks,
     ) -> None:
         """``pages``: for requests, for events. ``attention_fd``: an eventfd that says when to :meth:`attend`.
+        ``record``: the address of a ``struct xdb_record``.
 
         Raises HostError.
         """
@@ -74,7 +77,10 @@ class Channel:
         self._tasks = tasks
         self._c = c = load_flip()
         self._slot = c.ffi.new("char[]", SLOT_SIZE)
+        self._request_page = pages[0].address
         self._error = c.ffi.new("int *")
+        self.last_response = (0, b"")
+        """The last one to a slow request, and how many came before it, modulo 2**32."""
         doorbell = c.ffi.new("struct xdb_doorbell *")
         doorbell.fd, doorbell.handle = events.fd, events.handle
         doorbell.pending, doorbell.unmask = events.pending_function, events.unmask_function
@@ -84,7 +90,7 @@ class Channel:
         requests, event_page = pages
         self.handle = c.lib.xdb_channel_new(
             *(requests.address, event_page.address, doorbell),
-            *(source.scanout.handle, attention_fd),
+            *(source.scanout.handle, attention_fd, record),
         )
         if not self.handle:
             raise HostError("a channel", call="eventfd", errno=c.ffi.errno)
@@ -96,6 +102,20 @@ class Channel:
         result = self._c.lib.xdb_channel_start(self.handle)
         if result != 0:
             raise HostError("a channel's thread", call="pthread_create", errno=-result)
+
+    def take_over(self, number: int, response: bytes) -> None:
+        """Before :meth:`start`: an earlier process served the guest, and perhaps did not give ``response``."""
+        self.last_response = number, response
+        self._c.lib.xdb_channel_notify(self.handle)
+
+    @property
+    def flip_asked(self) -> bool:
+        """Before :meth:`start`: the guest's next request, which nobody has taken, is a PG_FLIP."""
+        page, number = self._request_page, self._responses
+        if self._c.lib.xdb_load_acquire(page + REQ_PROD) == number:
+            return False
+        slot = read_memory(page + SLOTS_AT + number % RING_SLOTS * SLOT_SIZE, SLOT_SIZE)
+        return request_header(slot)[1] == PgFlip.OPERATION
 
     def resume(self) -> None:
         """After :meth:`attend` handed something over: let the thread go on."""
@@ -133,6 +153,12 @@ class Channel:
             raise HostError("event channels", call="xenevtchn_pending", errno=self._error[0])
 
     def _on_request(self, slot: bytes) -> None:
+        number, response = self.last_response
+        if response and number == self._responses:
+            # An earlier process has done what is asked.
+            self.answer(response)
+            self.resume()
+            return
         try:
             request = parse_request(slot, self.version)
             if isinstance(request, PgFlip) and self._flip_in_the_dark(request):
@@ -154,12 +180,30 @@ class Channel:
     def _flip_in_the_dark(self, request: PgFlip) -> bool:
         frame = self._buffers.frame(request.fb_cookie)
         done = partial(self.send_flip_event, request.fb_cookie)
-        return self.source.flip_in_the_dark(frame, done)
+        if not self.source.flip_in_the_dark(frame, done):
+            return False
+        self.note_flip(request.fb_cookie)
+        return True
 
     def _commit_refused(self) -> HostError:
         return HostError("commit refused", call=COMMIT, errno=self._error[0])
 
     # Rings
+
+    @property
+    def _responses(self) -> int:
+        """How many were given, modulo 2**32."""
+        ring = self._c.ffi.new("struct xdb_request_ring *")
+        self._c.lib.xdb_channel_indices(self.handle, ring, self._c.ffi.NULL)
+        return ring.rsp_prod
+
+    def will_answer(self, response: bytes) -> None:
+        """What was asked is done: a next process is not to do it again."""
+        self.last_response = self._responses, response
+
+    def note_flip(self, fb_cookie: int) -> None:
+        """A flip that is not C's, before its response; 0: SET_CONFIG has said what is shown."""
+        self._c.lib.xdb_channel_note_flip(self.handle, fb_cookie)
 
     def answer(self, response: bytes) -> None:
         """While handed over."""

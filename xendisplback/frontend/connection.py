@@ -19,9 +19,17 @@ from xendisplback.frontend.backend import Backend
 from xendisplback.frontend.buffers import BufferTable
 from xendisplback.frontend.channel import Channel
 from xendisplback.frontend.device import Device, GuestLog
+from xendisplback.frontend.journal import (
+    FORMAT,
+    Journal,
+    JournalMismatch,
+    KeptConnection,
+    KeptFlip,
+)
 from xendisplback.frontend.nodes import ConnectorNodes, FrontendNodes
 from xendisplback.frontend.requests import RequestHandler
 from xendisplback.host import EventChannels, GrantMapping
+from xendisplback.kept import guest_name
 from xendisplback.protocol.displif import PgFlip, Request
 from xendisplback.scanout.dark import DarkScreen
 from xendisplback.scanout.layout import GuestName
@@ -40,10 +48,19 @@ Pages = tuple[GrantMapping, GrantMapping]
 class Connection:
     """Made by :func:`connect`."""
 
-    def __init__(self, handler: RequestHandler, attention_fd: int, nursery: trio.Nursery) -> None:
+    def __init__(
+        self,
+        nodes: FrontendNodes,
+        handler: RequestHandler,
+        journal: Journal,
+        attention_fd: int,
+        nursery: trio.Nursery,
+    ) -> None:
         """``attention_fd``: what the channels, which are added by then, make readable."""
         self.channels: list[Channel] = []
+        self._nodes = nodes
         self._handler = handler
+        self._journal = journal
         self._attention_fd = attention_fd
         self._nursery = nursery
 
@@ -57,13 +74,36 @@ class Connection:
             for channel in self.channels:
                 channel.attend()
 
+    # The journal
+
+    def note(self) -> None:
+        """Write down what a next process needs."""
+        self._journal.write(
+            KeptConnection(
+                FORMAT,
+                self._nodes,
+                self._handler.kept_buffers(),
+                self._handler.kept_connectors(self.channels),
+            )
+        )
+
+    async def take_over(self, kept: KeptConnection, flips: Sequence[KeptFlip]) -> None:
+        """Go on where an earlier process ended. Raises JournalMismatch, RequestError, HostError."""
+        for buffer in kept.buffers:
+            await self._handler.take_over_buffer(buffer, self.channels[0])
+        for channel, connector, flip in zip(self.channels, kept.connectors, flips, strict=True):
+            await self._handler.take_over_connector(channel, connector, flip)
+
     # What the channels call
 
     def slow(self, channel: Channel, request: Request) -> None:
         self._nursery.start_soon(self._answer, channel, request)
 
     async def _answer(self, channel: Channel, request: Request) -> None:
-        channel.answer(await self._handler.handle(channel, request))
+        response = await self._handler.handle(channel, request)
+        channel.will_answer(response)
+        self.note()
+        channel.answer(response)
         channel.resume()
 
     def flip_refused(self, channel: Channel, request: PgFlip, error: HostError) -> None:
@@ -121,19 +161,31 @@ async def connect(
     device: Device,
     domain_name: str,
     nodes: FrontendNodes,
+    earlier: Journal | None,
 ) -> AsyncGenerator[Connection, None]:
-    """A connection that serves nobody yet; released on exit, within ``RELEASE_SECONDS``."""
+    """A connection that serves nobody yet; released on exit, within ``RELEASE_SECONDS``.
+
+    ``earlier``: an earlier process's journal, the caller's; the connection is taken over from it. Raises
+    JournalMismatch and what :func:`connect` raises otherwise, where that can't be.
+    """
     buffers = BufferTable()
     handler = RequestHandler(device.domid, backend.allocator, grants, buffers)
+    name_in_store = guest_name(device.domid, device.index)
     with ExitStack() as stack:
+        journal = Journal() if earlier is None else earlier
+        if earlier is None:
+            stack.callback(journal.close)
         pages = await _map_pages(grants, nodes.connectors, stack)
+        # Before channels use the pages.
+        kept = _read(earlier, nodes) if earlier is not None else None
+        flips = [journal.flip(n, *each) for n, each in enumerate(_addresses(pages))] if kept else []
         events = _open_events(backend, device.domid, nodes, stack)
         attention_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         stack.callback(os.close, attention_fd)
         channels: list[Channel] = []
         try:
             async with trio.open_nursery() as nursery:
-                connection = Connection(handler, attention_fd, nursery)
+                connection = Connection(nodes, handler, journal, attention_fd, nursery)
                 channels = connection.channels
                 for connector, own_pages, own_events in zip(
                     nodes.connectors, pages, events, strict=True
@@ -147,13 +199,22 @@ async def connect(
                     handler.sources.append(source)
                     channel = Channel(
                         *(connector, nodes.version, own_pages, own_events, attention_fd),
-                        *(buffers, source, log, connection),
+                        *(journal.record(len(channels)), buffers, source, log, connection),
                     )
                     stack.callback(channel.close)
                     channels.append(channel)
+                if kept is None:
+                    connection.note()
+                    backend.fd_store.keep(name_in_store, journal.fd)
+                else:
+                    # How buffers are held is a matter of the card.
+                    await backend.outputs.opened()
+                    await connection.take_over(kept, flips)
                 yield connection
                 nursery.cancel_scope.cancel()
         finally:
+            # Nobody is to take over what is not whole any more.
+            backend.fd_store.drop(name_in_store)
             with trio.CancelScope(shield=True, deadline=trio.current_time() + RELEASE_SECONDS):
                 await trio.to_thread.run_sync(_stop, channels)
                 await handler.release()
@@ -162,6 +223,18 @@ async def connect(
                     "closed after %d flips; %d pictures were copied",
                     *(channel.flip_events, channel.source.scanout.copies),
                 )
+
+
+def _read(journal: Journal, nodes: FrontendNodes) -> KeptConnection:
+    """Raises JournalMismatch."""
+    kept = journal.read()
+    if kept.nodes != nodes:
+        raise JournalMismatch("the guest's nodes in XenStore have changed")
+    return kept
+
+
+def _addresses(pages: Sequence[Pages]) -> list[tuple[int, int]]:
+    return [(requests.address, events.address) for requests, events in pages]
 
 
 def _stop(channels: Sequence[Channel]) -> None:

@@ -48,6 +48,11 @@ class Discovery:
                 else:
                     await self._consider(device, nursery)
 
+    async def settled(self) -> None:
+        """Until what an earlier process left of the devices that were found is taken over, or given up."""
+        for frontend in list(self._frontends.values()):
+            await frontend.settled.wait()
+
     async def stop(self) -> None:
         """Close every frontend in an orderly way. The caller sets the deadline."""
         self._stopping = True
@@ -118,6 +123,7 @@ class Discovery:
             logger.exception("%s: fault in xendisplback, please report it", frontend.device)
         finally:
             frontend.advertised.set()
+            frontend.settled.set()
             del self._frontends[frontend.device]
             if not self._frontends:
                 self._all_ended.set()

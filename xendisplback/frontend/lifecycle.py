@@ -12,11 +12,14 @@ from xendisplback.errors import FrontendError, HostError, leaves
 from xendisplback.frontend.backend import Backend
 from xendisplback.frontend.connection import Connection, connect
 from xendisplback.frontend.device import Device, GuestLog, escape
+from xendisplback.frontend.journal import Journal, JournalMismatch
 from xendisplback.frontend.nodes import read_nodes
+from xendisplback.kept import guest_name
 from xendisplback.protocol.nodes import is_domain_name, parse_state
 from xendisplback.protocol.xenbus import (
     DWELL_SECONDS,
     FAILED,
+    NOT_TAKEN_OVER,
     TIMEOUTS,
     Action,
     Observed,
@@ -44,6 +47,9 @@ class Frontend:
         self.device = device
         self.advertised = trio.Event()
         """The first step was taken: the toolstack and the guest know that we are here."""
+        self.settled = trio.Event()
+        """What an earlier process left of it is taken over, or given up."""
+        self._journal = self._earlier_journal(backend)
         self._backend = backend
         self._store = backend.store
         self._grants = DomainGrants(backend.grants, device.domid)
@@ -59,6 +65,22 @@ class Frontend:
         self._forced: Step | None = None
         self._connection_scope: trio.CancelScope | None = None
         self._connection_ended = trio.Event()
+
+    def _earlier_journal(self, backend: Backend) -> Journal | None:
+        fd = backend.kept.guest(self.device.domid, self.device.index)
+        if fd is not None:
+            try:
+                return Journal(fd)
+            except (JournalMismatch, OSError) as error:
+                logger.warning("%s: can't be taken over: %s", self.device, error)
+        self.settled.set()
+        return None
+
+    def _settle(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+        self.settled.set()
 
     def poke(self) -> None:
         self._poked.set()
@@ -123,6 +145,7 @@ class Frontend:
         store, device = self._store, self.device
         untrusted_state = await store.get(f"{device.frontend_path}/state")
         state = parse_state(untrusted_state)
+        own_state = await store.get(f"{device.backend_path}/state")
         if state is None:
             self._log.guest_fault(
                 f"state is {escape(untrusted_state or '')}, not a number from 0 to 8"
@@ -130,8 +153,10 @@ class Frontend:
         return Observed(
             frontend=XenbusState.Unknown if state is None else state,
             online=await store.get(f"{device.backend_path}/online") == "1",
-            backend_exists=await store.get(f"{device.backend_path}/state") is not None,
+            backend_exists=own_state is not None,
             domain_exists=await store.is_introduced(device.domid),
+            left_connected=self._journal is not None
+            and own_state == str(int(XenbusState.Connected)),
         )
 
     async def _perform(self, step: Step, nursery: trio.Nursery) -> None:
@@ -140,9 +165,16 @@ class Frontend:
                 case Action.RELEASE:
                     await self._release()
                 case Action.CONNECT:
-                    await self._connect(nursery)
+                    # libxl waits for exactly InitWait: a guest that answers at once must not hide it.
+                    await trio.sleep_until(self._phase_since + DWELL_SECONDS)
+                    self._connect(nursery, None)
+                case Action.TAKE_OVER:
+                    self._connect(nursery, self._journal)
                 case Action.INIT_WAIT | Action.CLOSING | Action.CLOSED:
                     await self._publish(XenbusState(action.value))
+        if Action.TAKE_OVER not in step.actions and not self.settled.is_set():
+            self._backend.fd_store.drop(guest_name(self.device.domid, self.device.index))
+            self._settle()
         if Action.INIT_WAIT in step.actions:
             # It serves a frontend that was at Initialising; one that comes there later needs another.
             served = self._seen is XenbusState.Initialising
@@ -165,12 +197,12 @@ class Frontend:
 
     # The connection
 
-    async def _connect(self, nursery: trio.Nursery) -> None:
-        # libxl waits for exactly InitWait: a guest that answers at once must not hide it.
-        await trio.sleep_until(self._phase_since + DWELL_SECONDS)
+    def _connect(self, nursery: trio.Nursery, earlier: Journal | None) -> None:
         self._connection_scope = trio.CancelScope()
         self._connection_ended = trio.Event()
-        nursery.start_soon(self._run_connection, self._connection_scope, self._connection_ended)
+        nursery.start_soon(
+            self._run_connection, self._connection_scope, self._connection_ended, earlier
+        )
 
     async def _release(self) -> None:
         if self._forced is not _STOP:
@@ -181,32 +213,43 @@ class Frontend:
             await self._connection_ended.wait()
             self._connection_scope = None
 
-    async def _run_connection(self, scope: trio.CancelScope, ended: trio.Event) -> None:
+    async def _run_connection(
+        self, scope: trio.CancelScope, ended: trio.Event, earlier: Journal | None
+    ) -> None:
         """Task: connect and serve. What ends it ends this connection, nothing else."""
         served = False
 
         async def on_connected(connection: Connection) -> None:
             nonlocal served
-            await self._publish(XenbusState.Connected)
+            if earlier is None:
+                await self._publish(XenbusState.Connected)
             served = True
-            self._log.info("connected")
+            self._log.info("connected" if earlier is None else "taken over, as it was")
+            self.settled.set()
             await connection.serve()
 
         try:
             with scope:
-                await self._guard(on_connected)
+                await self._guard(earlier, on_connected)
         finally:
+            self._settle()
             ended.set()
         if not scope.cancelled_caught:
-            self._force(FAILED if served else _REFUSED)
+            not_served = _REFUSED if earlier is None else NOT_TAKEN_OVER
+            self._force(FAILED if served else not_served)
 
-    async def _guard(self, on_connected: Callable[[Connection], Awaitable[None]]) -> None:
+    async def _guard(
+        self, earlier: Journal | None, on_connected: Callable[[Connection], Awaitable[None]]
+    ) -> None:
         try:
             nodes = await read_nodes(self._store, self.device)
             async with connect(
-                self._backend, self._grants, self.device, self._domain_name, nodes
+                self._backend, self._grants, self.device, self._domain_name, nodes, earlier
             ) as connection:
                 await on_connected(connection)
+        except* JournalMismatch as group:
+            for error in leaves(group):
+                self._log.warning("not taken over, it has to connect anew: %s", error)
         except* FrontendError as group:
             for error in leaves(group):
                 self._log.guest_fault(f"not served: {error}")

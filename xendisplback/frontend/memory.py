@@ -13,7 +13,8 @@ from typing import Protocol
 
 import trio
 
-from xendisplback.host import Card, CardMemory, DmaBuf, GrantedPages, GrantMapping
+from xendisplback.frontend.journal import checksum
+from xendisplback.host import Card, DmaBuf, GrantedPages, GrantMapping
 from xendisplback.scanout.frame import FrameMemory
 from xendisplback.scanout.ladder import EXPORTS, Refusal, Step
 from xendisplback.xen.gnttab import DomainGrants
@@ -24,6 +25,11 @@ class BufferMemory(FrameMemory, Protocol):
 
     @property
     def pages(self) -> int: ...
+    @property
+    def checksum(self) -> int:
+        """Of its grant references."""
+        ...
+
     def close(self) -> None:
         """No framebuffer is left on it. Blocking. Raises HostError, with everything tried."""
         ...
@@ -50,6 +56,7 @@ class GuestMemory:
         self.refused: Sequence[Refusal] = ()
         self.shape = shape
         self.pages = len(refs)
+        self.checksum = checksum(refs)
         self._grants = grants
         self._refs = refs
         self._mapping: GrantMapping | None = None
@@ -99,7 +106,7 @@ class GrantedMemory:
         address: int,
         shape: Hashable,
         card: Card | None = None,
-        memory: CardMemory | None = None,
+        memory: DmaBuf | None = None,
         refused: Sequence[Refusal] = (),
     ) -> None:
         """``card`` and its ``memory``: None where only the CPU reaches it, at ``address``."""
@@ -108,6 +115,7 @@ class GrantedMemory:
         self.refused = refused
         self.refs = granted.refs
         self.pages = len(granted.refs)
+        self.checksum = checksum(granted.refs)
         self.card = card
         self.free = False
         """No buffer of the guest uses it."""

@@ -15,6 +15,12 @@ from xendisplback.errors import HostError
 from xendisplback.frontend.allocation import Allocator
 from xendisplback.frontend.buffers import BufferTable
 from xendisplback.frontend.channel import Channel
+from xendisplback.frontend.journal import (
+    JournalMismatch,
+    KeptBuffer,
+    KeptConnector,
+    KeptFlip,
+)
 from xendisplback.frontend.memory import BufferMemory, GrantedMemory, GuestMemory
 from xendisplback.protocol.directory import DirectoryFill, DirectoryWalk
 from xendisplback.protocol.displif import (
@@ -185,6 +191,7 @@ class RequestHandler:
     async def _configure(self, channel: Channel, request: SetConfig) -> None:
         if request.disables:
             await channel.source.disable()
+            channel.note_flip(0)
             channel.log.info("off")
             return
         frame = self._buffers.frame(request.fb_cookie)
@@ -202,6 +209,7 @@ class RequestHandler:
                 f" the {frame.layout.width}x{frame.layout.height} framebuffer",
             )
         await channel.source.configure(frame, crop)
+        channel.note_flip(0)
 
     async def _flip(self, channel: Channel, request: PgFlip) -> None:
         """A flip that takes more: the framebuffer's first one, or one that is too small."""
@@ -214,6 +222,7 @@ class RequestHandler:
                 " what SET_CONFIG set",
             )
         await channel.source.flip(frame)
+        channel.note_flip(request.fb_cookie)
         channel.send_flip_event(request.fb_cookie)
 
     async def _edid(self, channel: Channel, request: GetEdid) -> int:
@@ -233,6 +242,53 @@ class RequestHandler:
             # No thread: a connection that ends would not wait for it.
             mapping.close()
         return len(edid)
+
+    # Over the end of a process
+
+    def kept_buffers(self) -> list[KeptBuffer]:
+        return [
+            KeptBuffer(buffer.create, buffer.memory.checksum, list(buffer.attached.values()))
+            for buffer in self._buffers.all
+        ]
+
+    def kept_connectors(self, channels: Sequence[Channel]) -> list[KeptConnector]:
+        kept: list[KeptConnector] = []
+        for channel in channels:
+            frame, crop = channel.source.wanted
+            kept.append(
+                KeptConnector(0 if frame is None else frame.cookie, crop, *channel.last_response)
+            )
+        return kept
+
+    async def take_over_buffer(self, kept: KeptBuffer, channel: Channel) -> None:
+        """The guest still grants it. Raises RequestError, HostError, JournalMismatch."""
+        create = kept.create
+        pages = check_create(create)
+        if create.flags & REQ_ALLOC:
+            outputs = channel.source.outputs
+            card = outputs[0].card if outputs else None
+            memory: BufferMemory = await self._allocator.take_over(
+                self._domid, create, kept.checksum, card
+            )
+        else:
+            memory = await self._hold(create, pages, channel.source)
+        self._buffers.add(create, memory)
+        if memory.checksum != kept.checksum:
+            raise JournalMismatch(f"buffer {create.dbuf_cookie:#x} has other pages than before")
+        for attach in kept.frames:
+            self._buffers.attach(attach)
+
+    async def take_over_connector(
+        self, channel: Channel, kept: KeptConnector, flip: KeptFlip
+    ) -> None:
+        """Show what the guest wants to see. As :meth:`take_over_buffer`."""
+        if kept.fb_cookie and kept.crop is not None:
+            frame = self._buffers.frame(flip.fb_cookie or kept.fb_cookie)
+            await channel.source.configure(frame, kept.crop)
+        # Who asks for another has given up waiting for the last one, and would take its event for this one's.
+        if flip.event_owed and not channel.flip_asked:
+            channel.send_flip_event(flip.fb_cookie)
+        channel.take_over(kept.response_number, kept.response)
 
     async def release(self) -> None:
         """Off all outputs, then release every buffer. Outputs first: they read the memory."""

@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 
 from xendisplback.errors import GONE, HostError
+from xendisplback.host import LEASE
 from xendisplback.kms.atomic import AtomicReq
 from xendisplback.kms.blob import Blob
 from xendisplback.kms.connector import Connector, read_connector
@@ -25,7 +26,7 @@ from xendisplback.kms.plane import read_crtc_id, read_plane
 from xendisplback.kms.prime import PrimeImports
 from xendisplback.kms.properties import PropertyTables
 from xendisplback.kms.quirks import scans_first_address
-from xendisplback.kms.restore import Kind, SavedScreen
+from xendisplback.kms.restore import Kind, SavedScreen, Screen, read_screen
 from xendisplback.kms.selector import parse_selector
 
 
@@ -34,15 +35,18 @@ class NoKms(HostError):
 
 
 class Card:
-    def __init__(self, path: str, lease: int | None = None) -> None:
-        """Open, become master, probe. Blocking (DDC). ``lease``: see :class:`Device`.
+    def __init__(self, path: str, fd: int | None = None, before: bytes | None = None) -> None:
+        """Open, become master, probe. Blocking (DDC).
+
+        ``fd``: see :class:`Device`. ``before``: of the card of an earlier process that had ``fd``; what that one
+        shows stays on screen until it is replaced, or :meth:`remove_left`.
 
         Raises NoKms, and HostError: no permission, not master, no atomic mode setting, no dumb
         buffers.
         """
-        self._device = Device(path, lease)
+        self._device = Device(path, fd)
         try:
-            self._set_up()
+            self._set_up(before)
         except BaseException:
             self._device.close()
             raise
@@ -50,9 +54,9 @@ class Card:
     @classmethod
     def lease(cls, fd: int, name: str) -> Card:
         """What a DRM lease holds; owns ``fd``, also when it fails. Blocking. Raises HostError."""
-        return cls(f"lease:{name}", fd)
+        return cls(LEASE + name, fd)
 
-    def _set_up(self) -> None:
+    def _set_up(self, before: bytes | None) -> None:
         device = self._device
         self._tables = PropertyTables(device)
         self._imports = PrimeImports(device)
@@ -60,7 +64,7 @@ class Card:
         self._connectors: dict[int, Connector] = {}
         self._used: set[int] = set()
         self._own_framebuffers: set[int] = set()
-        crtc_ids, _ = self._resources()
+        crtc_ids, _, framebuffer_ids = self._resources()
         if not crtc_ids:
             raise NoKms(
                 f"no KMS: {device.driver} has no displays", path=device.path, hint="it only renders"
@@ -78,7 +82,16 @@ class Card:
         kinds.update({crtc.id: "crtc" for crtc in self.crtcs})
         kinds.update({plane.id: "plane" for plane in self.planes})
         kinds.update(dict.fromkeys(self._connectors, "connector"))
-        self._before = SavedScreen(device, self._tables, kinds)
+        now = read_screen(device, self._tables, kinds)
+        self._left: Sequence[int] = ()
+        if before is not None:
+            # Of this file: nobody else's.
+            self._left = framebuffer_ids
+            self._own_framebuffers.update(framebuffer_ids)
+            self._used.update(now.showing(framebuffer_ids))
+        self.lit_before = frozenset(self._used & set(self._connectors))
+        screen = now if before is None else Screen.unpack(before)
+        self._before = SavedScreen(device, self._tables, screen)
 
     def _require_capabilities(self) -> None:
         device, lib = self._device, self._device.lib
@@ -101,8 +114,8 @@ class Card:
                 hint="use another card",
             )
 
-    def _resources(self) -> tuple[list[int], list[int]]:
-        """The ids of CRTCs and connectors. Raises NoKms where the driver has no mode setting."""
+    def _resources(self) -> tuple[list[int], list[int], list[int]]:
+        """Ids of CRTCs, connectors and this file's framebuffers. Raises NoKms without mode setting."""
         device = self._device
         found = device.lib.drmModeGetResources(device.fd)
         if not found:
@@ -110,12 +123,12 @@ class Card:
             message = f"no KMS: {device.driver} has no displays"
             error = device.failure(message, "drmModeGetResources", number)
             raise NoKms(error.message, call=error.call, path=error.path, errno=number)
+        unpack = device.ffi.unpack
         try:
             return (
-                device.ffi.unpack(found.crtcs, found.count_crtcs) if found.count_crtcs else [],
-                device.ffi.unpack(found.connectors, found.count_connectors)
-                if found.count_connectors
-                else [],
+                unpack(found.crtcs, found.count_crtcs) if found.count_crtcs else [],
+                unpack(found.connectors, found.count_connectors) if found.count_connectors else [],
+                unpack(found.fbs, found.count_fbs) if found.count_fbs else [],
             )
         finally:
             device.lib.drmModeFreeResources(found)
@@ -175,7 +188,7 @@ class Card:
 
     def probe(self) -> None:
         """Connectors that stay are the same objects as before; MST connectors come and go."""
-        crtcs, ids = self._resources()
+        crtcs, ids, _ = self._resources()
         if not crtcs:
             raise self._device.failure("no CRTC", "drmModeGetResources", errno.ENODEV)
         connectors: dict[int, Connector] = {}
@@ -197,6 +210,18 @@ class Card:
             encoder = self._encoders[object_id] = read_encoder(self._device, object_id)
         return encoder
 
+    # What an earlier process left
+
+    @property
+    def before(self) -> bytes:
+        return self._before.pack()
+
+    def remove_left(self) -> None:
+        left, self._left = self._left, ()
+        for framebuffer in left:
+            result = self._device.lib.drmModeRmFB(self._device.fd, framebuffer)
+            self._device.check_release(result, "drmModeRmFB")
+
     # What it can be given
 
     def dumb_framebuffer(self, width: int, height: int, fourcc: int) -> DumbFramebuffer:
@@ -207,8 +232,8 @@ class Card:
 
     def import_framebuffer(self, dmabuf: int, geometry: Geometry) -> Framebuffer:
         """A framebuffer in a dma-buf, whose file descriptor the caller may close. Blocking."""
-        buffer = self._imports.take(dmabuf)
-        return Framebuffer(self._device, buffer, geometry, self._own_framebuffers)
+        with self._imports.handle(dmabuf) as handle:
+            return Framebuffer(self._device, handle, geometry, self._own_framebuffers)
 
     def mode_blob(self, mode: Mode) -> Blob:
         return Blob(self._device, mode.pack())

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from xendisplback._ext import load_drm
 from xendisplback.errors import GONE, HostError
+from xendisplback.host import LEASE
 from xendisplback.kms.master import master_holder
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ _PERMISSION_HINT = (
 class Device:
     """Owns ``fd``, whose reads block: a thread in C waits for events in one."""
 
-    def __init__(self, path: str, lease: int | None = None) -> None:
-        """``lease``: the file descriptor of a DRM lease, ``path`` then is its name for messages; owned.
+    def __init__(self, path: str, fd: int | None = None) -> None:
+        """``fd``: the device, opened already; owned, also when this fails.
 
         Raises HostError where ``path`` can't be opened or is no DRM device.
         """
@@ -40,8 +41,8 @@ class Device:
         self.lib: Lib = drm.lib
         self.ffi: FFI = drm.ffi
         self.path = path
-        self.leased = lease is not None
-        self.fd = _open(path) if lease is None else lease
+        self.leased = path.startswith(LEASE)
+        self.fd = _open(path) if fd is None else fd
         try:
             self.driver = self._driver_name()
         except BaseException:
@@ -97,16 +98,22 @@ class Device:
 
     def become_master(self) -> None:
         """Raises HostError, naming who is master where debugfs tells."""
-        if self.lib.drmSetMaster(self.fd) != 0:
+        if not self._set_master():
             raise self.failure("not DRM master", "drmSetMaster", self.ffi.errno, self.master_hint())
 
     def try_master(self) -> bool:
         """Raises HostError where the device is gone."""
-        if self.lib.drmSetMaster(self.fd) == 0:
+        if self._set_master():
             return True
         if self.ffi.errno in GONE:
             raise self.failure("not DRM master", "drmSetMaster", self.ffi.errno)
         return False
+
+    def _set_master(self) -> bool:
+        # Whoever has the file from an earlier process and is not root may stay master, and not become it again.
+        # Only to a master the kernel says what is wrong with magic 0, which nobody has.
+        still = self.lib.drmAuthMagic(self.fd, 0) == -errno.EINVAL
+        return still or self.lib.drmSetMaster(self.fd) == 0
 
     def master_hint(self) -> str:
         holder = master_holder(self.path)

@@ -81,8 +81,7 @@ class DumbMemory:
     """A dumb buffer as a dma-buf. Fulfils :class:`xendisplback.host.CardMemory`.
 
     It has no GEM handle: an import into the same device finds the buffer again (drm_gem_prime_import_dev()) and
-    makes one, which :class:`~xendisplback.kms.prime.PrimeImports` counts. Were the first handle kept, the kernel
-    would answer with that one, and two would believe it theirs to close.
+    makes one. Were the first handle kept, the kernel would answer with that one, and two would believe it theirs.
     """
 
     def __init__(self, device: Device, width: int, height: int, bits_per_pixel: int) -> None:
@@ -118,7 +117,12 @@ class DumbFramebuffer(Framebuffer):
         """``fourcc`` is one of displif's formats. Raises HostError."""
         buffer = DumbBuffer(device, width, height, 8 * FORMATS[fourcc].bytes_per_pixel)
         geometry = Geometry(width, height, buffer.pitch, 0, fourcc)
-        super().__init__(device, buffer, geometry, own_ids)
+        try:
+            super().__init__(device, buffer.handle, geometry, own_ids, buffer.close)
+        except BaseException:
+            buffer.close()
+            raise
+        buffer.destroy_handle()
         self.address = buffer.address
         self.pitch = buffer.pitch
         self.size = buffer.size

@@ -3,56 +3,47 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
 
 from xendisplback.kms.device import Device
 from xendisplback.kms.geometry import Geometry
 
 
-class Buffer(Protocol):
-    """Memory as a GEM handle."""
-
-    @property
-    def handle(self) -> int: ...
-    def close(self) -> None:
-        """Idempotent."""
-        ...
-
-
 class Framebuffer:
-    """Owns ``buffer``."""
+    """It needs no GEM handle once it is made: whatever process comes after us has only framebuffers to remove."""
 
     def __init__(
-        self, device: Device, buffer: Buffer, geometry: Geometry, own_ids: set[int]
+        self,
+        device: Device,
+        handle: int,
+        geometry: Geometry,
+        own_ids: set[int],
+        unmap: Callable[[], None] | None = None,
     ) -> None:
-        """Raises HostError; ``buffer`` is closed then.
+        """``handle``: the caller's. ``unmap``: for :meth:`close`. Raises HostError.
 
         The id is added to ``own_ids``, by which :mod:`~xendisplback.kms.restore` knows ours from
         others'.
         """
         self._device = device
-        self._buffer = buffer
+        self._unmap = unmap
         self.geometry = geometry
         new_id = device.ffi.new("uint32_t *")
-        try:
-            device.check(
-                device.lib.drmModeAddFB2(
-                    device.fd,
-                    geometry.width,
-                    geometry.height,
-                    geometry.format,
-                    device.ffi.new("uint32_t[4]", [buffer.handle, 0, 0, 0]),
-                    device.ffi.new("uint32_t[4]", [geometry.pitch, 0, 0, 0]),
-                    device.ffi.new("uint32_t[4]", [geometry.offset, 0, 0, 0]),
-                    new_id,
-                    0,
-                ),
-                "drmModeAddFB2",
-                f"{device.driver} refused a framebuffer {geometry}",
-            )
-        except BaseException:
-            buffer.close()
-            raise
+        device.check(
+            device.lib.drmModeAddFB2(
+                device.fd,
+                geometry.width,
+                geometry.height,
+                geometry.format,
+                device.ffi.new("uint32_t[4]", [handle, 0, 0, 0]),
+                device.ffi.new("uint32_t[4]", [geometry.pitch, 0, 0, 0]),
+                device.ffi.new("uint32_t[4]", [geometry.offset, 0, 0, 0]),
+                new_id,
+                0,
+            ),
+            "drmModeAddFB2",
+            f"{device.driver} refused a framebuffer {geometry}",
+        )
         self.id = new_id[0]
         own_ids.add(self.id)
         self._open = True
@@ -70,7 +61,7 @@ class Framebuffer:
         return self.geometry.format
 
     def close(self) -> None:
-        """RmFB, which blanks what shows it; then the buffer. Idempotent. Blocking.
+        """RmFB, which blanks what shows it; then unmap. Idempotent. Blocking.
 
         Raises HostError, but not on a device that is gone.
         """
@@ -81,7 +72,7 @@ class Framebuffer:
         try:
             device.check_release(device.lib.drmModeRmFB(device.fd, self.id), "drmModeRmFB")
         finally:
-            self._buffer.close()
+            self._end()
 
     def leave_on_screen(self) -> None:
         """Like :meth:`close`, but what shows it goes on until it shows something else (CLOSEFB).
@@ -94,4 +85,8 @@ class Framebuffer:
             result = device.lib.xdb_close_fb(device.fd, self.id)
             device.check_release(result, "DRM_IOCTL_MODE_CLOSEFB")
             self._open = False
-            self._buffer.close()
+            self._end()
+
+    def _end(self) -> None:
+        if self._unmap is not None:
+            self._unmap()

@@ -1,28 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""PRIME import: a dma-buf as a GEM handle.
+"""PRIME import: a dma-buf as a GEM handle, for as long as it takes to make a framebuffer of it.
 
-The kernel answers every import of one dma-buf with the same handle and does not count them; one
-GEM_CLOSE ends it for all. So they are counted here, under a lock: imports and closes come from
-worker threads.
+The kernel answers every import of one dma-buf with the same handle while there is one, and does not count them;
+one GEM_CLOSE ends it for all. Hence one import at a time: they come from worker threads.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from xendisplback.kms.device import Device
-
-
-class ImportedBuffer:
-    def __init__(self, imports: PrimeImports, handle: int) -> None:
-        self._imports = imports
-        self.handle = handle
-
-    def close(self) -> None:
-        """Idempotent. Raises HostError."""
-        handle, self.handle = self.handle, 0
-        if handle:
-            self._imports.release(handle)
 
 
 class PrimeImports:
@@ -31,9 +20,9 @@ class PrimeImports:
     def __init__(self, device: Device) -> None:
         self._device = device
         self._lock = threading.Lock()
-        self._users: dict[int, int] = {}
 
-    def take(self, dmabuf: int) -> ImportedBuffer:
+    @contextmanager
+    def handle(self, dmabuf: int) -> Generator[int]:
         """Import a dma-buf, whose file descriptor the caller may close. Raises HostError."""
         device = self._device
         handle = device.ffi.new("uint32_t *")
@@ -43,15 +32,8 @@ class PrimeImports:
                 "drmPrimeFDToHandle",
                 f"{device.driver} can't import this memory",
             )
-            self._users[handle[0]] = self._users.get(handle[0], 0) + 1
-        return ImportedBuffer(self, handle[0])
-
-    def release(self, handle: int) -> None:
-        device = self._device
-        with self._lock:
-            self._users[handle] -= 1
-            if self._users[handle]:
-                return
-            del self._users[handle]
-            result = device.lib.drmCloseBufferHandle(device.fd, handle)
-            device.check_release(result, "drmCloseBufferHandle")
+            try:
+                yield handle[0]
+            finally:
+                result = device.lib.drmCloseBufferHandle(device.fd, handle[0])
+                device.check_release(result, "drmCloseBufferHandle")

@@ -14,9 +14,11 @@ Rules:
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from xendisplback.errors import GONE, HostError
 from xendisplback.kms.atomic import AtomicReq
@@ -100,40 +102,78 @@ def plan(
     return changes
 
 
-class SavedScreen:
-    """Read when the card is opened, before anything is changed."""
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What is on a card's CRTCs."""
 
-    def __init__(self, device: Device, tables: PropertyTables, objects: Mapping[int, Kind]) -> None:
-        """Raises HostError."""
+    objects: dict[int, SavedObject]
+    modes: dict[int, bytes]
+    """By CRTC id."""
+    framebuffers: dict[int, tuple[int, int, int]]
+    """Width, height and format."""
+
+    def pack(self) -> bytes:
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Screen:
+        """What makes no sense counts as dark."""
+        try:
+            return msgspec.json.decode(packed, type=cls)
+        except msgspec.DecodeError:
+            return cls({}, {}, {})
+
+    def showing(self, framebuffers: Container[int]) -> set[int]:
+        """The planes that show one of these, and the CRTCs and connectors that they are on."""
+        planes = {
+            object_id
+            for object_id, obj in self.objects.items()
+            if obj.kind == "plane" and obj.values["FB_ID"] in framebuffers
+        }
+        return affected(self.objects, planes)
+
+
+def read_screen(device: Device, tables: PropertyTables, objects: Mapping[int, Kind]) -> Screen:
+    """Raises HostError."""
+    screen = Screen({}, {}, {})
+    for object_id, kind in objects.items():
+        values = tables.read(object_id).values
+        obj = screen.objects[object_id] = SavedObject(
+            kind, {name: values[name] for name in SAVED[kind]}
+        )
+        if kind == "crtc":
+            screen.modes[object_id] = read_blob(device, obj.values["MODE_ID"])
+        elif kind == "plane" and obj.values["FB_ID"]:
+            description = _describe(device, obj.values["FB_ID"])
+            if description is not None:
+                screen.framebuffers[obj.values["FB_ID"]] = description
+    return screen
+
+
+def _describe(device: Device, framebuffer: int) -> tuple[int, int, int] | None:
+    """Width, height and format; None where it is gone or the kernel (before 5.7) can't tell."""
+    found = device.lib.drmModeGetFB2(device.fd, framebuffer)
+    if not found:
+        return None
+    # For a master the kernel makes new GEM handles, which would keep the memory for ever.
+    for handle in set(device.ffi.unpack(found.handles, 4)) - {0}:
+        device.lib.drmCloseBufferHandle(device.fd, handle)
+    description = (found.width, found.height, found.pixel_format)
+    device.lib.drmModeFreeFB2(found)
+    return description
+
+
+class SavedScreen:
+    """``screen`` was there when we came, or an earlier process whose card we have from it."""
+
+    def __init__(self, device: Device, tables: PropertyTables, screen: Screen) -> None:
         self._device = device
         self._tables = tables
-        self._saved: dict[int, SavedObject] = {}
-        self._modes: dict[int, bytes] = {}
-        self._framebuffers: dict[int, tuple[int, int, int]] = {}
-        for object_id, kind in objects.items():
-            values = tables.read(object_id).values
-            obj = self._saved[object_id] = SavedObject(
-                kind, {name: values[name] for name in SAVED[kind]}
-            )
-            if kind == "crtc":
-                self._modes[object_id] = read_blob(device, obj.values["MODE_ID"])
-            elif kind == "plane" and obj.values["FB_ID"]:
-                description = self._describe(obj.values["FB_ID"])
-                if description is not None:
-                    self._framebuffers[obj.values["FB_ID"]] = description
+        self._screen = screen
 
-    def _describe(self, framebuffer: int) -> tuple[int, int, int] | None:
-        """Width, height and format; None where it is gone or the kernel (before 5.7) can't tell."""
-        device = self._device
-        found = device.lib.drmModeGetFB2(device.fd, framebuffer)
-        if not found:
-            return None
-        # For a master the kernel makes new GEM handles, which would keep the memory for ever.
-        for handle in set(device.ffi.unpack(found.handles, 4)) - {0}:
-            device.lib.drmCloseBufferHandle(device.fd, handle)
-        description = (found.width, found.height, found.pixel_format)
-        device.lib.drmModeFreeFB2(found)
-        return description
+    def pack(self) -> bytes:
+        """For :meth:`Screen.unpack`, in the next process."""
+        return self._screen.pack()
 
     def restore(self, used: set[int], own_framebuffers: set[int]) -> None:
         """Put back, or blank where the driver refuses that; what fails is logged."""
@@ -141,17 +181,18 @@ class SavedScreen:
             return
         framebuffers = {
             object_id
-            for object_id, description in self._framebuffers.items()
-            if object_id not in own_framebuffers and self._describe(object_id) == description
+            for object_id, description in self._screen.framebuffers.items()
+            if object_id not in own_framebuffers
+            and _describe(self._device, object_id) == description
         }
         blobs: list[Blob] = []
         try:
             modes: dict[int, int] = {}
-            for crtc_id, mode in self._modes.items():
+            for crtc_id, mode in self._screen.modes.items():
                 if mode:
                     blobs.append(Blob(self._device, mode))
                     modes[crtc_id] = blobs[-1].id
-            self._commit(plan(self._saved, used, framebuffers, modes))
+            self._commit(plan(self._screen.objects, used, framebuffers, modes))
         except HostError as error:
             if error.errno in GONE:
                 return
@@ -163,7 +204,7 @@ class SavedScreen:
 
     def _blank(self, used: set[int]) -> None:
         try:
-            self._commit(plan(self._saved, used, set(), {}))
+            self._commit(plan(self._screen.objects, used, set(), {}))
         except HostError as error:
             logger.warning("screen could not be blanked: %s", error)
 

@@ -3,23 +3,29 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from xendisplback.errors import HostError
+from xendisplback.host import NONE_KEPT, KeptCard
 from xendisplback.kms.card import Card, NoKms
 from xendisplback.kms.device import Device
 from xendisplback.kms.selector import parse_selector
+
+logger = logging.getLogger(__name__)
 
 DEVICES = Path("/dev/dri")
 SYSFS = Path("/sys/class/drm")
 
 
 def open_cards(
-    selectors: Iterable[str], held: Iterable[str] = ()
+    selectors: Iterable[str], held: Iterable[str] = (), kept: Mapping[str, KeptCard] = NONE_KEPT
 ) -> tuple[list[Card], list[HostError]]:
     """What could be opened, and what could not; paths ``held`` are open already. For the Host. Blocking.
+
+    ``kept``: see :meth:`xendisplback.host.Host.open_cards`.
 
     With no selector, devices that only render are passed over; no card at all is an error.
     """
@@ -39,7 +45,7 @@ def open_cards(
         if path in passed:
             continue
         try:
-            cards.append(Card(path))
+            cards.append(_open(path, kept.get(path)))
         except NoKms as error:
             if chosen:
                 errors.append(error)
@@ -54,6 +60,18 @@ def open_cards(
             )
         )
     return cards, errors
+
+
+def _open(path: str, kept: KeptCard | None) -> Card:
+    """Raises NoKms, HostError."""
+    if kept is not None:
+        try:
+            if os.fstat(kept.fd).st_rdev == os.stat(path).st_rdev:
+                return Card(path, os.dup(kept.fd), kept.before)
+        except (HostError, OSError) as error:
+            # Unplugged meanwhile, as a rule; what has its name now is another one.
+            logger.warning("%s is not taken over from before: %s", path, error)
+    return Card(path)
 
 
 def card_paths() -> list[str]:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The state machine of one vdispl device, seen from the backend: a table, and three rules above it.
+"""The state machine of one vdispl device, seen from the backend: a table, and four rules above it.
 
 Rules, in this order:
 
 1. The device's backend path or its domain is gone: release everything, and end.
 2. The toolstack wants it gone (``online`` is 0, whatever the states): release, publish Closed, end.
-3. Otherwise the table decides, by the phase we are in and the frontend's state. A pair that is not in the
+3. An earlier process left a connection that this one can go on with: take it over.
+4. Otherwise the table decides, by the phase we are in and the frontend's state. A pair that is not in the
    table changes nothing.
 
 What the rows rest on (Linux ``drivers/gpu/drm/xen/xen_drm_front.c``):
@@ -68,6 +69,8 @@ class Action(Enum):
     CLOSED = XenbusState.Closed
     CONNECT = "connect"
     """Read the connector nodes, map the rings, bind the channels, publish Connected."""
+    TAKE_OVER = "take over"
+    """The same for a connection that an earlier process served, with nothing published."""
     RELEASE = "release"
     """Unmap and free all that belongs to the connection."""
 
@@ -85,6 +88,8 @@ class Observed:
     online: bool
     backend_exists: bool = True
     domain_exists: bool = True
+    left_connected: bool = False
+    """Connected is published, and an earlier process has left what it takes to go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +141,9 @@ TIMEOUTS: Final[Mapping[Phase, tuple[float, Step]]] = {
 
 _GONE = Step((Action.RELEASE,), Phase.ENDED)
 _OFFLINE = Step((Action.RELEASE, Action.CLOSED), Phase.ENDED)
+_TAKE_OVER = Step((Action.TAKE_OVER,), Phase.CONNECTED)
+NOT_TAKEN_OVER = _DISCONNECT
+"""For a connection that could not be taken over: the guest sees an unplug, and connects anew."""
 FAILED = Step((Action.RELEASE, Action.CLOSED), Phase.BROKEN)
 """For a connection that ended by itself: a protocol violation, a host error, a bug of ours."""
 
@@ -146,4 +154,6 @@ def decide(phase: Phase, seen: Observed) -> Step | None:
         return _GONE
     if not seen.domain_exists or not seen.online:
         return _OFFLINE
+    if (phase, seen.frontend, seen.left_connected) == (Phase.NEW, _S.Connected, True):
+        return _TAKE_OVER
     return TABLE.get((phase, seen.frontend))

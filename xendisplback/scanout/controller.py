@@ -10,7 +10,7 @@ import trio
 
 from xendisplback.config import Config
 from xendisplback.errors import GONE, HostError
-from xendisplback.host import Card, Crtc, DomainFacts, Plane
+from xendisplback.host import LEASE, Card, Crtc, DomainFacts, Plane
 from xendisplback.scanout.assign import assign_crtcs, assign_planes
 from xendisplback.scanout.flips import CardFlips
 from xendisplback.scanout.ladder import CardFacts
@@ -47,7 +47,7 @@ class OpenCard:
         self._pipes: dict[Output, Pipe] = {}
         self._before = {c.id: c.crtc_id for c in card.connectors if c.crtc_id}
         """CRTC ids by connector id: as we found them, then as they were last."""
-        self._lit_by_us: set[int] = set()
+        self._lit_by_us = set(card.lit_before)
         """Ids of connectors that are or were lit by us since we are master."""
         self._retry = RETRY_SECONDS
         self._probing = trio.Lock()
@@ -57,7 +57,7 @@ class OpenCard:
     @property
     def leased(self) -> bool:
         """It is what a DRM lease holds."""
-        return self.card.path.startswith("lease:")
+        return self.card.path.startswith(LEASE)
 
     @property
     def unusable(self) -> str | None:

@@ -11,12 +11,15 @@ a guest the 10 s that its toolstack waits. Until then a guest's first SET_CONFIG
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import os
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import trio
 
 from xendisplback.config import Config
-from xendisplback.host import Card, Host
+from xendisplback.errors import HostError
+from xendisplback.host import LEASE, NONE_KEPT, Card, Host, KeptCard
+from xendisplback.kept import drop_card, keep_card
 from xendisplback.protocol.errors import RequestError
 from xendisplback.protocol.status import Status
 from xendisplback.scanout.controller import OpenCard, card_facts
@@ -40,8 +43,13 @@ SET_MASTER = "drmSetMaster"
 class Outputs:
     """Tells sources where they belong; fulfils ``Control`` for the operator."""
 
-    def __init__(self, host: Host, config: Config) -> None:
+    def __init__(self, host: Host, config: Config, kept: Mapping[str, KeptCard]) -> None:
+        """``kept``: cards of an earlier process, by path; their files are ours."""
         self._host = host
+        self._fd_store = host.fd_store()
+        self._kept: Mapping[str, KeptCard] = kept
+        self._settled = not kept
+        """Nothing that an earlier process left is on a screen any more."""
         self._config = config
         self._domain = host.domain_facts()
         self._layout = config.layout
@@ -88,6 +96,7 @@ class Outputs:
     def _close(self) -> None:
         """Blocking."""
         for card in self._cards:
+            drop_card(self._fd_store, card.card.path)
             card.close()
 
     async def _on_change(self, path: str | None, *, gone: bool) -> None:
@@ -108,8 +117,9 @@ class Outputs:
         async with self._scanning:
             held = [card.card.path for card in self._cards]
             cards, errors = await trio.to_thread.run_sync(
-                self._host.open_cards, self._config.cards, held
+                self._host.open_cards, self._config.cards, held, self._kept
             )
+            self._close_kept({card.path for card in cards})
             for error in errors:
                 if str(error) not in self._errors:
                     self._errors.add(str(error))
@@ -121,12 +131,32 @@ class Outputs:
             self._scanning_later = True
             self._spawn(self._scan_later)
 
+    def _close_kept(self, taken_over: Collection[str]) -> None:
+        for path, kept in self._kept.items():
+            if path not in taken_over:
+                drop_card(self._fd_store, path)
+            os.close(kept.fd)
+        self._kept = NONE_KEPT
+
+    async def settle(self) -> None:
+        """The guests of an earlier process are shown again, or it was tried: what else it left goes."""
+        self._settled = True
+        for card in list(self._cards):
+            try:
+                await trio.to_thread.run_sync(card.card.remove_left)
+            except HostError as error:
+                logger.warning("%s: an earlier picture stays: %s", card.card.path, error)
+            for output in list(card.outputs):
+                await output.show_safe()
+
     async def _scan_later(self) -> None:
         await trio.sleep(MASTER_SECONDS)
         self._scanning_later = False
         await self._scan()
 
     async def _adopt(self, card: Card) -> None:
+        if not card.path.startswith(LEASE):
+            keep_card(self._fd_store, card)
         facts = card_facts(card, self._config, self._domain)
         opened = OpenCard(card, facts, self._spawn, self._changed, self._card_gone)
         self._cards.append(opened)
@@ -153,7 +183,9 @@ class Outputs:
             self._outputs[output.name] = output
             state = "connected" if connector.connected else "no monitor"
             logger.info("output %s: %s (%s), %s", output, card.path, card.driver, state)
-            await output.show_safe()
+            # What an earlier process shows there is not to be covered before its guest is back.
+            if self._settled or connector.id not in card.lit_before:
+                await output.show_safe()
             self._changed(output)
 
     def _card_gone(self, card: OpenCard) -> None:
@@ -167,6 +199,7 @@ class Outputs:
         logger.warning("%s is gone, with %s", card.card.path, ", ".join(map(str, card.outputs)))
         for output in card.outputs:
             del self._outputs[output.name]
+        drop_card(self._fd_store, card.card.path)
         await card.end()
         await trio.to_thread.run_sync(card.close)
         await self._scan()

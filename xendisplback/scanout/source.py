@@ -88,6 +88,11 @@ class Source:
         return self._crop
 
     @property
+    def wanted(self) -> tuple[Frame | None, Crop | None]:
+        """What the guest wants shown, as far as Python was told: C may have flipped since."""
+        return self._frame, self._crop
+
+    @property
     def active(self) -> bool:
         """The guest wants something shown."""
         return self._frame is not None

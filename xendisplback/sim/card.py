@@ -182,6 +182,18 @@ class SimCard:
             os.close(self._write_fd)
         self._read_fd = self._write_fd = -1
 
+    @property
+    def lit_before(self) -> frozenset[int]:
+        """Nothing stays on a simulated screen when its daemon ends."""
+        return frozenset()
+
+    @property
+    def before(self) -> bytes:
+        return b""
+
+    def remove_left(self) -> None:
+        pass
+
     def close(self) -> None:
         if self._read_fd >= 0:
             self._device.give_back()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,7 @@ from types import TracebackType
 import trio
 
 from xendisplback.errors import HostError
-from xendisplback.host import Card, DisplayChange, DomainFacts
+from xendisplback.host import NONE_KEPT, Card, DisplayChange, DomainFacts, KeptCard
 from xendisplback.sim.card import SimCard
 from xendisplback.sim.changes import ChangeListener
 from xendisplback.sim.counts import Counts
@@ -189,7 +189,10 @@ class SimHost:
         raise HostError("not a DRM lease", path=f"lease:{name}", errno=errno.ENODEV)
 
     def open_cards(
-        self, selectors: Iterable[str], held: Iterable[str] = ()
+        self,
+        selectors: Iterable[str],
+        held: Iterable[str] = (),
+        kept: Mapping[str, KeptCard] = NONE_KEPT,
     ) -> tuple[list[Card], list[HostError]]:
         chosen, passed = list(selectors), set(held)
         cards: list[Card] = []

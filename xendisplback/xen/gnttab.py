@@ -18,7 +18,7 @@ from xendisplback.errors import HostError
 from xendisplback.host import DmaBuf, ExportKind, GrantMapping, GrantTable
 from xendisplback.xen.devices import refusal, silent_logger
 from xendisplback.xen.dmabuf import GNTDEV, Exported, Granted
-from xendisplback.xen.gntshr import Gntshr, Shared
+from xendisplback.xen.gntshr import Shared
 from xendisplback.xen.uses import Closing, Use, Uses
 
 if TYPE_CHECKING:
@@ -58,7 +58,6 @@ class Gnttab:
         """Raises HostError: no Xen, no permission."""
         self.xen = load_xen()
         self._uses = Uses()
-        self._shared = Gntshr()
         # The library logs to stderr what it can't open; look first, and say it once.
         if not os.access(GNTDEV, os.R_OK | os.W_OK):
             number = errno.EACCES if os.path.exists(GNTDEV) else errno.ENOENT
@@ -141,7 +140,7 @@ class Gnttab:
         return self.xen.ffi.errno if result else 0
 
     def share(self, domid: int, pages: int) -> Shared:
-        return self._shared.share(domid, pages)
+        return Shared(domid, pages)
 
     def _check(self, result: int, call: str, what: str) -> None:
         if result != 0:
@@ -151,7 +150,6 @@ class Gnttab:
         # A thread that waits for a paged-out guest still uses the handle, until it has unmapped what it got
         # too late.
         self._uses.close(self._close)
-        self._shared.close()
 
     def _close(self) -> None:
         self.xen.lib.xengnttab_close(self._handle)

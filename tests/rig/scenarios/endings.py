@@ -7,7 +7,7 @@ import time
 
 from tests.rig.picture import pattern
 from tests.rig.rig import Rig
-from tests.rig.scenario import expect, scenario
+from tests.rig.scenario import scenario
 
 
 @scenario(400)
@@ -31,24 +31,3 @@ def restarted_with_guests(rig: Rig) -> str:
     rig.expect_picture(1, pattern(1024, 768, 0))
     first.flip(20)
     return f"stopped in {stopped:.1f} s{slow}"
-
-
-@scenario(400)
-def killed_with_a_guest(rig: Rig) -> str:
-    """Killed without warning: systemd starts it again, and the guest's display comes back."""
-    guest = rig.guest_up("a")
-    guest.ask("mode 0 800x600 XR24")
-    guest.ask("flipfree 0")
-    pid = rig.daemon.pid()
-    rig.dom0.run("kill", "-KILL", str(pid))
-    deadline = time.monotonic() + 60
-    while rig.daemon.state() != "active" or rig.dom0.shell(
-        "systemctl show --value -p MainPID xendisplback"
-    ).strip() in ("0", str(pid)):
-        expect(time.monotonic() < deadline, "systemd did not start it again")
-        time.sleep(1)
-    guest.open()
-    guest.ask("mode 0 800x600 XR24")
-    rig.expect_picture(0, pattern(800, 600, 0))
-    rig.no_zombies()
-    return ""
