@@ -98,6 +98,7 @@ def _install(root: Path, packages: Path, source: list[Path]) -> None:
         cd /root/xendisplback
         install -D -m 644 conf/xendisplback.toml /etc/xendisplback/xendisplback.toml
         install -m 644 systemd/xendisplback.service /etc/systemd/system/
+        install -D -m 644 systemd/xendisplback.sysusers /etc/sysusers.d/xendisplback.conf && systemd-sysusers
         systemctl enable --quiet xendisplback
         rm -r /root/wheels /root/xendisplback
     """

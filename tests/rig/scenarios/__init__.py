@@ -14,6 +14,7 @@ from tests.rig.scenarios import (
     layers,
     modes,
     pictures,
+    privileges,
     refusals,
     restarts,
     routing,
@@ -30,6 +31,7 @@ ORDER = [
     module.__name__
     for module in (
         starting,
+        privileges,
         xenbus_device,
         pictures,
         flips,
