@@ -57,6 +57,26 @@ class BackendAllocation(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """MiB."""
 
 
+class BudgetSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """``[budget]``; what each counts is told at :class:`~xendisplback.frontend.budget.Kind`."""
+
+    grants_per_domain: Annotated[int, msgspec.Meta(ge=0)] = 65536
+    """Two 4K screens with three buffers each, 8100 pages, are 48600."""
+    grants_total: Annotated[int, msgspec.Meta(ge=0)] = 196608
+    """Of the 262144 of Xen's map-track table that a domain has by default: the rest is for disks and network."""
+    memory_per_domain: Annotated[int, msgspec.Meta(ge=0)] = 256
+    """MiB."""
+    memory_total: Annotated[int, msgspec.Meta(ge=0)] = 512
+    """MiB."""
+    buffers_per_domain: Annotated[int, msgspec.Meta(ge=0)] = 256
+    framebuffers_per_domain: Annotated[int, msgspec.Meta(ge=0)] = 1024
+    connectors_per_domain: Annotated[int, msgspec.Meta(ge=0)] = 16
+    requests_per_second: Annotated[float, msgspec.Meta(ge=1)] = 1000.0
+    """Of a connection, but for flips."""
+    store_events_per_second: Annotated[float, msgspec.Meta(ge=1)] = 50.0
+    """Of a device."""
+
+
 class LayerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     """``[[output.NAME.layer]]``."""
 
@@ -127,6 +147,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
     card: dict[str, CardSettings] = {}
     """By selector. A card takes the first one that names it."""
     be_alloc: BackendAllocation = BackendAllocation()
+    budget: BudgetSettings = BudgetSettings()
     control_socket: str = SOCKET
     output: dict[str, OutputSettings] = {}
     route: dict[str, list[str]] = {}
@@ -205,6 +226,7 @@ def _parsed(key: str, parse: Callable[[str], _T], text: str) -> _T:
 def _check_tables(untyped: dict[str, object], path: Path) -> None:
     _check_keys(Config, untyped, "", path)
     _check_keys(BackendAllocation, untyped.get("be-alloc"), " in [be-alloc]", path)
+    _check_keys(BudgetSettings, untyped.get("budget"), " in [budget]", path)
     cards = untyped.get("card")
     if isinstance(cards, dict):
         for selector, settings in cast("dict[str, object]", cards).items():

@@ -8,9 +8,9 @@ from typing import cast
 import pytest
 import trio
 
+from xendisplback.frontend.grants import DomainGrants
 from xendisplback.frontend.memory import GuestMemory
 from xendisplback.scanout.ladder import Step
-from xendisplback.xen.gnttab import DomainGrants
 
 
 class Export:

@@ -18,6 +18,7 @@ from xendisplback.daemon.notify import feed_watchdog, notify
 from xendisplback.errors import HostError
 from xendisplback.frontend.allocation import Allocator
 from xendisplback.frontend.backend import Backend
+from xendisplback.frontend.budget import Budgets
 from xendisplback.frontend.discovery import Discovery
 from xendisplback.host import Host
 from xendisplback.kept import Kept
@@ -71,7 +72,8 @@ class Service:
                 allocator = Allocator(self._host, grants, self._config.be_alloc, memories)
                 backend = Backend(
                     *(self._host, store, grants, allocator),
-                    *(self.outputs, self._host.fd_store(), self._kept),
+                    *(self.outputs, self._host.fd_store()),
+                    *(Budgets(self._config.budget), self._kept),
                 )
                 discovery = Discovery(domid, backend)
                 async with trio.open_nursery() as nursery:

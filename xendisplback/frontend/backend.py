@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xendisplback.frontend.allocation import Allocator
+from xendisplback.frontend.budget import Budgets
 from xendisplback.host import FdStore, GrantTable, Host
 from xendisplback.kept import Kept
 from xendisplback.scanout.outputs import Outputs
@@ -20,5 +21,6 @@ class Backend:
     allocator: Allocator
     outputs: Outputs
     fd_store: FdStore
+    budgets: Budgets
     kept: Kept
     """What an earlier process left."""

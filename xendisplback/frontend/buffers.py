@@ -6,21 +6,17 @@ Cookies are addresses in the guest's kernel: 0 is invalid, and one is free again
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from xendisplback.frontend.budget import DomainBudget, Kind
 from xendisplback.frontend.memory import BufferMemory
 from xendisplback.protocol.displif import DbufCreate, FbAttach
 from xendisplback.protocol.errors import RequestError
 from xendisplback.protocol.layout import frame_layout, other_layouts
 from xendisplback.protocol.status import Status
 from xendisplback.scanout.frame import Frame
-
-MAX_BUFFERS = 256
-MAX_FRAMES = 1024
-MAX_PAGES = 65536
-"""256 MiB: a quarter of the 262144 map-track entries that the whole backend domain has by default, or half of them
-where each buffer is both exported and mapped."""
 
 
 @dataclass(slots=True, eq=False)
@@ -35,25 +31,28 @@ class Buffer:
 
 
 class BufferTable:
-    def __init__(self) -> None:
+    def __init__(self, budget: DomainBudget) -> None:
+        self._budget = budget
         self._buffers: dict[int, Buffer] = {}
         self._frames: dict[int, Frame] = {}
         self._owner: dict[int, Buffer] = {}
 
-    def check_room(self, create: DbufCreate, pages: int) -> None:
-        """Raises RequestError: EEXIST for a cookie in use, ENOSPC over the limits of a connection."""
+    def check_new(self, create: DbufCreate) -> None:
+        """Raises RequestError EEXIST for a cookie in use."""
         if create.dbuf_cookie in self._buffers:
             raise RequestError(
                 Status.EEXIST, f"DBUF_CREATE: cookie {create.dbuf_cookie:#x} is in use"
             )
-        if len(self._buffers) >= MAX_BUFFERS:
-            raise RequestError(Status.ENOSPC, f"DBUF_CREATE: more than {MAX_BUFFERS} buffers")
-        mapped = sum(buffer.memory.pages for buffer in self._buffers.values())
-        if mapped + pages > MAX_PAGES:
-            raise RequestError(
-                Status.ENOSPC,
-                f"DBUF_CREATE: {pages} pages on top of {mapped} are more than {MAX_PAGES}",
-            )
+
+    @contextmanager
+    def room(self) -> Generator[None]:
+        """For one buffer, made and added by the block. Raises OverBudget."""
+        self._budget.take(Kind.BUFFERS)
+        try:
+            yield
+        except BaseException:
+            self._budget.give(Kind.BUFFERS)
+            raise
 
     @property
     def all(self) -> Collection[Buffer]:
@@ -61,6 +60,7 @@ class BufferTable:
         return self._buffers.values()
 
     def add(self, create: DbufCreate, memory: BufferMemory) -> None:
+        """Counted by :meth:`room`, which is around it."""
         self._buffers[create.dbuf_cookie] = Buffer(create, memory)
 
     def attach(self, request: FbAttach) -> None:
@@ -72,9 +72,8 @@ class BufferTable:
             )
         if request.fb_cookie in self._frames:
             raise RequestError(Status.EEXIST, f"FB_ATTACH: cookie {request.fb_cookie:#x} is in use")
-        if len(self._frames) >= MAX_FRAMES:
-            raise RequestError(Status.ENOSPC, f"FB_ATTACH: more than {MAX_FRAMES} framebuffers")
         layout = frame_layout(buffer.create, request)
+        self._budget.take(Kind.FRAMEBUFFERS)
         others = other_layouts(buffer.create, layout)
         frame = Frame(request.fb_cookie, buffer.memory, layout, others)
         self._frames[request.fb_cookie] = buffer.frames[request.fb_cookie] = frame
@@ -92,6 +91,7 @@ class BufferTable:
         """Forget the framebuffer. Raises RequestError ENOENT."""
         frame = self.frame(fb_cookie)
         del self._frames[fb_cookie]
+        self._budget.give(Kind.FRAMEBUFFERS)
         owner = self._owner.pop(fb_cookie)
         del owner.frames[fb_cookie], owner.attached[fb_cookie]
         return frame
@@ -107,11 +107,14 @@ class BufferTable:
 
     def remove(self, dbuf_cookie: int) -> None:
         """Forget a buffer that has no framebuffers left; its memory is the caller's to close."""
+        self._budget.give(Kind.BUFFERS)
         del self._buffers[dbuf_cookie]
 
     def clear(self) -> list[BufferMemory]:
         """Forget everything; the memories are the caller's to close."""
         memories = [buffer.memory for buffer in self._buffers.values()]
+        self._budget.give(Kind.BUFFERS, len(self._buffers))
+        self._budget.give(Kind.FRAMEBUFFERS, len(self._frames))
         self._buffers.clear()
         self._frames.clear()
         self._owner.clear()

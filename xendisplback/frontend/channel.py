@@ -129,8 +129,8 @@ class Channel:
         """Stopped, and nothing of it is on screen."""
         self._c.lib.xdb_channel_free(self.handle)
 
-    def attend(self) -> None:
-        """Look at what the thread handed over, if anything. Raises ProtocolViolation, HostError."""
+    def attend(self) -> bool:
+        """Look at what the thread handed over; whether it was anything. Raises ProtocolViolation, HostError."""
         lib = self._c.lib
         self._check_events()
         why = lib.xdb_channel_handed(self.handle, self._slot, self._error)
@@ -151,6 +151,7 @@ class Channel:
             raise ProtocolViolation(self._describe_requests())
         elif why == lib.XDB_BROKEN:
             raise HostError("event channels", call="xenevtchn_pending", errno=self._error[0])
+        return why != lib.XDB_NOTHING
 
     def _on_request(self, slot: bytes) -> None:
         number, response = self.last_response

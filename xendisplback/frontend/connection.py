@@ -16,9 +16,11 @@ import trio
 
 from xendisplback.errors import HostError
 from xendisplback.frontend.backend import Backend
+from xendisplback.frontend.budget import Kind, Pace
 from xendisplback.frontend.buffers import BufferTable
 from xendisplback.frontend.channel import Channel
 from xendisplback.frontend.device import Device, GuestLog
+from xendisplback.frontend.grants import DomainGrants
 from xendisplback.frontend.journal import (
     FORMAT,
     Journal,
@@ -34,7 +36,6 @@ from xendisplback.protocol.displif import PgFlip, Request
 from xendisplback.scanout.dark import DarkScreen
 from xendisplback.scanout.layout import GuestName
 from xendisplback.scanout.ways import REQUEST_SECONDS
-from xendisplback.xen.gnttab import DomainGrants
 
 logger = logging.getLogger(__name__)
 
@@ -53,12 +54,15 @@ class Connection:
         nodes: FrontendNodes,
         handler: RequestHandler,
         journal: Journal,
+        pace: Pace,
         attention_fd: int,
         nursery: trio.Nursery,
     ) -> None:
         """``attention_fd``: what the channels, which are added by then, make readable."""
         self.channels: list[Channel] = []
         self._nodes = nodes
+        self._pace = pace
+        self._slowed = False
         self._handler = handler
         self._journal = journal
         self._attention_fd = attention_fd
@@ -72,7 +76,17 @@ class Connection:
             await trio.lowlevel.wait_readable(self._attention_fd)
             os.eventfd_read(self._attention_fd)
             for channel in self.channels:
-                channel.attend()
+                if channel.attend() and (delay := self._pace.take()):
+                    self._say_slowed()
+                    # Flips go on: they are C's.
+                    await trio.sleep(delay)
+
+    def _say_slowed(self) -> None:
+        if not self._slowed:
+            self._slowed = True
+            self.channels[0].log.warning(
+                "more requests than requests-per-second in [budget] allows: slowed down"
+            )
 
     # The journal
 
@@ -168,10 +182,13 @@ async def connect(
     ``earlier``: an earlier process's journal, the caller's; the connection is taken over from it. Raises
     JournalMismatch and what :func:`connect` raises otherwise, where that can't be.
     """
-    buffers = BufferTable()
+    budget = backend.budgets.of(device.domid)
+    buffers = BufferTable(budget)
     handler = RequestHandler(device.domid, backend.allocator, grants, buffers)
     name_in_store = guest_name(device.domid, device.index)
     with ExitStack() as stack:
+        budget.take(Kind.CONNECTORS, len(nodes.connectors))
+        stack.callback(budget.give, Kind.CONNECTORS, len(nodes.connectors))
         journal = Journal() if earlier is None else earlier
         if earlier is None:
             stack.callback(journal.close)
@@ -185,7 +202,10 @@ async def connect(
         channels: list[Channel] = []
         try:
             async with trio.open_nursery() as nursery:
-                connection = Connection(nodes, handler, journal, attention_fd, nursery)
+                connection = Connection(
+                    *(nodes, handler, journal, backend.budgets.request_pace()),
+                    *(attention_fd, nursery),
+                )
                 channels = connection.channels
                 for connector, own_pages, own_events in zip(
                     nodes.connectors, pages, events, strict=True

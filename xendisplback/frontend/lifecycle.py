@@ -12,6 +12,7 @@ from xendisplback.errors import FrontendError, HostError, leaves
 from xendisplback.frontend.backend import Backend
 from xendisplback.frontend.connection import Connection, connect
 from xendisplback.frontend.device import Device, GuestLog, escape
+from xendisplback.frontend.grants import DomainGrants
 from xendisplback.frontend.journal import Journal, JournalMismatch
 from xendisplback.frontend.nodes import read_nodes
 from xendisplback.kept import guest_name
@@ -28,7 +29,6 @@ from xendisplback.protocol.xenbus import (
     XenbusState,
     decide,
 )
-from xendisplback.xen.gnttab import DomainGrants
 from xendisplback.xen.store import Transaction
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Frontend:
         self._journal = self._earlier_journal(backend)
         self._backend = backend
         self._store = backend.store
-        self._grants = DomainGrants(backend.grants, device.domid)
+        self._grants = DomainGrants(backend.grants, device.domid, backend.budgets.of(device.domid))
         self._log = GuestLog(logger, str(device))
         self._domain_name = str(device.domid)
         """What routes call the domain: xl's name, or its number."""
@@ -62,6 +62,7 @@ class Frontend:
         self._seen = XenbusState.Unknown
         """The frontend's state when it was last looked at."""
         self._poked = trio.Event()
+        self._pace = backend.budgets.store_pace()
         self._forced: Step | None = None
         self._connection_scope: trio.CancelScope | None = None
         self._connection_ended = trio.Event()
@@ -124,6 +125,8 @@ class Frontend:
         seconds, timeout_step = TIMEOUTS.get(self._phase, (float("inf"), None))
         with trio.move_on_at(self._phase_since + seconds):
             await self._poked.wait()
+            # A guest that writes its state without end is looked at less often, and always once more.
+            await trio.sleep(self._pace.take())
             return None
         return timeout_step
 

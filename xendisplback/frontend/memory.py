@@ -13,11 +13,11 @@ from typing import Protocol
 
 import trio
 
+from xendisplback.frontend.grants import DomainGrants
 from xendisplback.frontend.journal import checksum
 from xendisplback.host import Card, DmaBuf, GrantedPages, GrantMapping
 from xendisplback.scanout.frame import FrameMemory
 from xendisplback.scanout.ladder import EXPORTS, Refusal, Step
-from xendisplback.xen.gnttab import DomainGrants
 
 
 class BufferMemory(FrameMemory, Protocol):

@@ -13,8 +13,10 @@ import trio
 
 from xendisplback.errors import HostError
 from xendisplback.frontend.allocation import Allocator
+from xendisplback.frontend.budget import OverBudget
 from xendisplback.frontend.buffers import BufferTable
 from xendisplback.frontend.channel import Channel
+from xendisplback.frontend.grants import DomainGrants
 from xendisplback.frontend.journal import (
     JournalMismatch,
     KeptBuffer,
@@ -42,7 +44,6 @@ from xendisplback.scanout.frame import Crop
 from xendisplback.scanout.ladder import Step
 from xendisplback.scanout.source import Source
 from xendisplback.scanout.ways import REQUEST_SECONDS
-from xendisplback.xen.gnttab import DomainGrants
 from xendisplback.xen.shared_memory import read_memory, write_memory
 
 
@@ -80,6 +81,10 @@ class RequestHandler:
                         await self._flip(channel, request)
                     case GetEdid():
                         edid_size = await self._edid(channel, request)
+            except OverBudget as error:
+                if not error.known:
+                    channel.log.warning("%s: %s", request.OPERATION.name, error)
+                status = -error.status
             except RequestError as error:
                 channel.log.guest_fault(str(error))
                 status = -error.status
@@ -115,12 +120,13 @@ class RequestHandler:
 
     async def _create(self, channel: Channel, request: DbufCreate) -> None:
         pages = check_create(request)
-        self._buffers.check_room(request, pages)
-        if request.flags & REQ_ALLOC:
-            memory: BufferMemory = await self._allocate(request, channel.source)
-        else:
-            memory = await self._hold(request, pages, channel.source)
-        self._buffers.add(request, memory)
+        self._buffers.check_new(request)
+        with self._buffers.room():
+            if request.flags & REQ_ALLOC:
+                memory: BufferMemory = await self._allocate(request, channel.source)
+            else:
+                memory = await self._hold(request, pages, channel.source)
+            self._buffers.add(request, memory)
 
     async def _allocate(self, request: DbufCreate, source: Source) -> GrantedMemory:
         outputs = source.outputs
@@ -264,15 +270,16 @@ class RequestHandler:
         """The guest still grants it. Raises RequestError, HostError, JournalMismatch."""
         create = kept.create
         pages = check_create(create)
-        if create.flags & REQ_ALLOC:
-            outputs = channel.source.outputs
-            card = outputs[0].card if outputs else None
-            memory: BufferMemory = await self._allocator.take_over(
-                self._domid, create, kept.checksum, card
-            )
-        else:
-            memory = await self._hold(create, pages, channel.source)
-        self._buffers.add(create, memory)
+        outputs = channel.source.outputs
+        card = outputs[0].card if outputs else None
+        with self._buffers.room():
+            if create.flags & REQ_ALLOC:
+                memory: BufferMemory = await self._allocator.take_over(
+                    self._domid, create, kept.checksum, card
+                )
+            else:
+                memory = await self._hold(create, pages, channel.source)
+            self._buffers.add(create, memory)
         if memory.checksum != kept.checksum:
             raise JournalMismatch(f"buffer {create.dbuf_cookie:#x} has other pages than before")
         for attach in kept.frames:

@@ -146,7 +146,11 @@ class _Rule:
     meaning: str
 
 
+BUDGET: Final = "[budget]"
+"""In the place of a call: an export would be over the operator's limits."""
+
 _RULES: Final = (
+    _Rule(BUDGET, None, None, _Reach.ONCE, "too much memory is exported already"),
     _Rule(EXPORT, ENOTTY, True, _Reach.EXPORTS, "a PV domain cannot export, and its kernel has no"
           " CONFIG_XEN_GNTDEV_DMABUF"),
     _Rule(EXPORT, ENOTTY, False, _Reach.EXPORTS, "kernel without CONFIG_XEN_GNTDEV_DMABUF"),

@@ -14,5 +14,7 @@ class SimKernel:
     """CONFIG_XEN_GNTDEV_DMABUF: grants become dma-bufs, and dma-bufs can be granted."""
     cma_pages: int = 16384
     """How many pages write-combined and coherent exports may take together."""
+    maptrack: int = 262144
+    """How many pages of guests the backend domain can have mapped: Xen's map-track table. Linux says EINVAL."""
     pv: bool = False
     direct_mapped: bool = False

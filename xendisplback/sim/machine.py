@@ -90,6 +90,10 @@ class MachineMemory:
     def memory_of(self, domid: int) -> GuestMemory | None:
         return self._domains.get(domid)
 
+    def has_room(self, pages: int) -> bool:
+        """In the map-track table."""
+        return self.mapped() + pages <= self.kernel.maptrack
+
     def now_mapped(self, memory: GuestMemory, refs: Sequence[int]) -> None:
         with self._lock:
             self._mapped[memory.domid] += len(refs)
@@ -138,13 +142,13 @@ class SimGrantTable:
 
         machine = self._machine
         machine.count_call("maps")
-        memory = machine.memory_of(domid)
+        memory = machine.memory_of(domid) if machine.has_room(len(refs)) else None
         mapping = (
             None if memory is None else memory.map(self._mapper, refs, make, writable=writable)
         )
         if memory is None or mapping is None:
             raise HostError(
-                f"domain {domid} granted no such {len(refs)} pages",
+                f"domain {domid} granted no such {len(refs)} pages, or no room for them",
                 call="xengnttab_map_domain_grant_refs",
                 errno=errno.EINVAL,
             )
@@ -166,7 +170,7 @@ class SimGrantTable:
         def make(file: int, pages: list[int]) -> BufferPages:
             return BufferPages.exported(os.dup(file), pages, contiguous=contiguous)
 
-        memory = machine.memory_of(domid)
+        memory = machine.memory_of(domid) if machine.has_room(len(refs)) else None
         pages = None if memory is None else memory.map(self._mapper, refs, make, writable=True)
         if memory is None or pages is None:
             machine.give_contiguous(taken)

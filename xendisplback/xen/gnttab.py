@@ -7,15 +7,12 @@ import errno
 import fcntl
 import mmap
 import os
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, TypeVar
-
-import trio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from xendisplback._ext import load_xen
 from xendisplback.errors import HostError
-from xendisplback.host import DmaBuf, ExportKind, GrantMapping, GrantTable
+from xendisplback.host import ExportKind
 from xendisplback.xen.devices import refusal, silent_logger
 from xendisplback.xen.dmabuf import GNTDEV, Exported, Granted
 from xendisplback.xen.gntshr import Shared
@@ -27,8 +24,6 @@ if TYPE_CHECKING:
 PAGE = 4096
 FIRST_FD = 3
 """Not stdin, stdout or stderr."""
-
-Made = TypeVar("Made", GrantMapping, DmaBuf)
 
 
 class Mapping:
@@ -154,61 +149,3 @@ class Gnttab:
     def _close(self) -> None:
         self.xen.lib.xengnttab_close(self._handle)
         os.close(self._null)
-
-
-class DomainGrants:
-    """One frontend's way to its guest's pages: mapping in worker threads, against a deadline.
-
-    A guest whose pages are paged out makes libxengnttab wait without bound. The thread is then left behind;
-    what it maps in the end is unmapped by it. A frontend has at most ``MAX_THREADS``; trio's own 40 threads are
-    left to everyone else.
-    """
-
-    MAX_THREADS = 4
-
-    def __init__(self, table: GrantTable, domid: int) -> None:
-        self._table = table
-        self._domid = domid
-        self._limiter = trio.CapacityLimiter(self.MAX_THREADS)
-
-    async def map(self, refs: Sequence[int], deadline: float, *, writable: bool) -> GrantMapping:
-        """Raises HostError: what the kernel says, or ETIMEDOUT at ``deadline`` (trio's clock)."""
-        call = partial(self._table.map, self._domid, refs, writable=writable)
-        return await self._before(deadline, call, len(refs), "xengnttab_map_domain_grant_refs")
-
-    async def export(self, refs: Sequence[int], deadline: float, kind: ExportKind) -> DmaBuf:
-        """As :meth:`map`."""
-        call = partial(self._table.export, self._domid, refs, kind)
-        return await self._before(deadline, call, len(refs), "xengnttab_dmabuf_exp_from_refs")
-
-    async def _before(
-        self, deadline: float, make: Callable[[], Made], pages: int, call: str
-    ) -> Made:
-        abandoned = False
-        made: Made | None = None
-
-        def work() -> Made:
-            nonlocal made
-            made = make()
-            if abandoned:
-                made.close()
-            return made
-
-        with trio.move_on_at(deadline):
-            try:
-                return await trio.to_thread.run_sync(
-                    work, abandon_on_cancel=True, limiter=self._limiter
-                )
-            except trio.Cancelled:
-                # Set first, looked at second, as the thread does the other way round: one of us closes it,
-                # or both.
-                abandoned = True
-                if made is not None:
-                    made.close()
-                raise
-        raise HostError(
-            f"{pages} pages of domain {self._domid} could not be mapped in time",
-            call=call,
-            errno=errno.ETIMEDOUT,
-            hint="the guest is paged out or paused",
-        )
