@@ -57,6 +57,16 @@ class BackendAllocation(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """MiB."""
 
 
+class AllowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """``[allow.DOMAIN]``; see :mod:`xendisplback.frontend.policy`."""
+
+    outputs: list[str] | None = None
+    """None: all."""
+    zero_copy: bool = True
+    """False: its pictures are copied."""
+    be_alloc: bool = True
+
+
 class BudgetSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     """``[budget]``; what each counts is told at :class:`~xendisplback.frontend.budget.Kind`."""
 
@@ -148,6 +158,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
     """By selector. A card takes the first one that names it."""
     be_alloc: BackendAllocation = BackendAllocation()
     budget: BudgetSettings = BudgetSettings()
+    allow: dict[str, AllowSettings] | None = None
+    """By domain; None: no policy."""
     control_socket: str = SOCKET
     output: dict[str, OutputSettings] = {}
     route: dict[str, list[str]] = {}
@@ -235,6 +247,10 @@ def _check_tables(untyped: dict[str, object], path: Path) -> None:
             except HostError as error:
                 raise ConfigError(error.message, path=str(path), hint=error.hint) from None
             _check_keys(CardSettings, settings, f' in [card."{selector}"]', path)
+    allowed = untyped.get("allow")
+    if isinstance(allowed, dict):
+        for domain, settings in cast("dict[str, object]", allowed).items():
+            _check_keys(AllowSettings, settings, f' in [allow."{domain}"]', path)
     outputs = untyped.get("output")
     if isinstance(outputs, dict):
         for name, output in cast("dict[str, object]", outputs).items():

@@ -20,6 +20,7 @@ from xendisplback.frontend.allocation import Allocator
 from xendisplback.frontend.backend import Backend
 from xendisplback.frontend.budget import Budgets
 from xendisplback.frontend.discovery import Discovery
+from xendisplback.frontend.policy import Policy
 from xendisplback.host import Host
 from xendisplback.kept import Kept
 from xendisplback.scanout.outputs import Outputs
@@ -71,9 +72,15 @@ class Service:
                 memories = self._kept.memories()
                 allocator = Allocator(self._host, grants, self._config.be_alloc, memories)
                 backend = Backend(
-                    *(self._host, store, grants, allocator),
-                    *(self.outputs, self._host.fd_store()),
-                    *(Budgets(self._config.budget), self._kept),
+                    self._host,
+                    store,
+                    grants,
+                    allocator,
+                    self.outputs,
+                    self._host.fd_store(),
+                    Budgets(self._config.budget),
+                    Policy(self._config.allow),
+                    self._kept,
                 )
                 discovery = Discovery(domid, backend)
                 async with trio.open_nursery() as nursery:

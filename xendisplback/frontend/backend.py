@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from xendisplback.frontend.allocation import Allocator
 from xendisplback.frontend.budget import Budgets
+from xendisplback.frontend.policy import Policy
 from xendisplback.host import FdStore, GrantTable, Host
 from xendisplback.kept import Kept
 from xendisplback.scanout.outputs import Outputs
@@ -22,5 +23,6 @@ class Backend:
     outputs: Outputs
     fd_store: FdStore
     budgets: Budgets
+    policy: Policy
     kept: Kept
     """What an earlier process left."""

@@ -35,6 +35,7 @@ from xendisplback.kept import guest_name
 from xendisplback.protocol.displif import PgFlip, Request
 from xendisplback.scanout.dark import DarkScreen
 from xendisplback.scanout.layout import GuestName
+from xendisplback.scanout.permission import Permission
 from xendisplback.scanout.ways import REQUEST_SECONDS
 
 logger = logging.getLogger(__name__)
@@ -174,6 +175,7 @@ async def connect(
     grants: DomainGrants,
     device: Device,
     domain_name: str,
+    permission: Permission,
     nodes: FrontendNodes,
     earlier: Journal | None,
 ) -> AsyncGenerator[Connection, None]:
@@ -184,7 +186,7 @@ async def connect(
     """
     budget = backend.budgets.of(device.domid)
     buffers = BufferTable(budget)
-    handler = RequestHandler(device.domid, backend.allocator, grants, buffers)
+    handler = RequestHandler(device.domid, permission, backend.allocator, grants, buffers)
     name_in_store = guest_name(device.domid, device.index)
     with ExitStack() as stack:
         budget.take(Kind.CONNECTORS, len(nodes.connectors))
@@ -213,7 +215,7 @@ async def connect(
                     log = GuestLog(logger, f"{device} connector {connector.index}")
                     name = GuestName(domain_name, device.index, connector.index)
                     source = backend.outputs.source(
-                        name, connector.output, DarkScreen(nursery), log
+                        name, connector.output, permission, DarkScreen(nursery), log
                     )
                     stack.callback(source.scanout.close)
                     handler.sources.append(source)

@@ -14,9 +14,9 @@ from xendisplback.frontend.connection import Connection, connect
 from xendisplback.frontend.device import Device, GuestLog, escape
 from xendisplback.frontend.grants import DomainGrants
 from xendisplback.frontend.journal import Journal, JournalMismatch
-from xendisplback.frontend.nodes import read_nodes
+from xendisplback.frontend.nodes import read_identity, read_nodes
 from xendisplback.kept import guest_name
-from xendisplback.protocol.nodes import is_domain_name, parse_state
+from xendisplback.protocol.nodes import parse_state
 from xendisplback.protocol.xenbus import (
     DWELL_SECONDS,
     FAILED,
@@ -54,8 +54,6 @@ class Frontend:
         self._store = backend.store
         self._grants = DomainGrants(backend.grants, device.domid, backend.budgets.of(device.domid))
         self._log = GuestLog(logger, str(device))
-        self._domain_name = str(device.domid)
-        """What routes call the domain: xl's name, or its number."""
         self._phase = Phase.NEW
         self._phase_since = 0.0
         self._handled: tuple[Phase, XenbusState] | None = None
@@ -97,10 +95,8 @@ class Frontend:
 
     async def run(self) -> None:
         """Until the device is gone or :meth:`stop`. When cancelled it releases, and publishes nothing."""
-        untrusted_name = await self._store.get(f"/local/domain/{self.device.domid}/name")
-        if untrusted_name is not None and is_domain_name(untrusted_name):
-            self._domain_name = untrusted_name
-        self._log.info("found (domain %s)", escape(untrusted_name or "without a name"))
+        domain = await read_identity(self._store, self.device)
+        self._log.info("found (domain %s)", escape(domain.name or "without a name"))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_frontend)
             while self._phase is not Phase.ENDED:
@@ -245,9 +241,13 @@ class Frontend:
         self, earlier: Journal | None, on_connected: Callable[[Connection], Awaitable[None]]
     ) -> None:
         try:
+            domain = await read_identity(self._store, self.device)
+            permission = self._backend.policy.permission(domain)
             nodes = await read_nodes(self._store, self.device)
+            # What routes call the domain.
+            name = domain.name or str(self.device.domid)
             async with connect(
-                self._backend, self._grants, self.device, self._domain_name, nodes, earlier
+                self._backend, self._grants, self.device, name, permission, nodes, earlier
             ) as connection:
                 await on_connected(connection)
         except* JournalMismatch as group:

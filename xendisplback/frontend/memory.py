@@ -65,6 +65,11 @@ class GuestMemory:
         # Two outputs may want the same memory at the same time.
         self._lock = trio.Lock()
 
+    def only_copied(self, why: str) -> None:
+        """Before anything else is asked of it."""
+        self.steps = (Step.COPY,)
+        self.refused = [Refusal(step, None, None, why) for step in EXPORTS]
+
     async def address(self, deadline: float) -> int:
         async with self._lock:
             if self._mapping is None:

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from xendisplback.frontend.device import Device
+from xendisplback.frontend.policy import Identity
 from xendisplback.protocol.nodes import (
     NodeError,
+    is_domain_name,
     parse_number,
     parse_resolution,
     parse_unique_id,
@@ -15,6 +18,7 @@ from xendisplback.protocol.nodes import (
 )
 from xendisplback.xen.store import Transaction, XenStore
 
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 MAX_CONNECTORS = 4
 """``XEN_DRM_FRONT_MAX_CRTCS`` of linux/drivers/gpu/drm/xen/xen_drm_front_cfg.h."""
 
@@ -59,6 +63,27 @@ async def read_nodes(store: XenStore, device: Device) -> FrontendNodes:
         return FrontendNodes(version, tuple(connectors))
 
     return await store.transact(body)
+
+
+async def read_identity(store: XenStore, device: Device) -> Identity:
+    """What the toolstack calls the domain; None for what it did not write."""
+    path = f"/local/domain/{device.domid}"
+
+    async def body(tx: Transaction) -> Identity:
+        untrusted_name = await _toolstack_s(tx, device, f"{path}/name")
+        untrusted_vm = await _toolstack_s(tx, device, f"{path}/vm")
+        name = untrusted_name if untrusted_name and is_domain_name(untrusted_name) else None
+        uuid = (untrusted_vm or "").removeprefix("/vm/")
+        return Identity(device.domid, name, uuid if _UUID.fullmatch(uuid) else None)
+
+    return await store.transact(body)
+
+
+async def _toolstack_s(tx: Transaction, device: Device, path: str) -> str | None:
+    value = await tx.get(path)
+    if value is None or (await tx.permissions(path))[0].domid not in (0, device.backend_domid):
+        return None
+    return value
 
 
 async def _read_connector(tx: Transaction, device: Device, index: int) -> ConnectorNodes:

@@ -42,6 +42,7 @@ from xendisplback.protocol.layout import PAGE, check_create, pages_needed
 from xendisplback.protocol.status import Status, response_status
 from xendisplback.scanout.frame import Crop
 from xendisplback.scanout.ladder import Step
+from xendisplback.scanout.permission import Permission
 from xendisplback.scanout.source import Source
 from xendisplback.scanout.ways import REQUEST_SECONDS
 from xendisplback.xen.shared_memory import read_memory, write_memory
@@ -51,11 +52,17 @@ class RequestHandler:
     """The slow requests of one connection, one at a time over all its channels."""
 
     def __init__(
-        self, domid: int, allocator: Allocator, grants: DomainGrants, buffers: BufferTable
+        self,
+        domid: int,
+        permission: Permission,
+        allocator: Allocator,
+        grants: DomainGrants,
+        buffers: BufferTable,
     ) -> None:
         self.sources: list[Source] = []
         """Of all channels."""
         self._domid = domid
+        self._permission = permission
         self._grants = grants
         self._allocator = allocator
         self._buffers = buffers
@@ -129,6 +136,10 @@ class RequestHandler:
             self._buffers.add(request, memory)
 
     async def _allocate(self, request: DbufCreate, source: Source) -> GrantedMemory:
+        if not self._permission.be_alloc:
+            raise RequestError(
+                Status.EACCES, f"DBUF_CREATE: be-alloc = false in {self._permission.source}"
+            )
         outputs = source.outputs
         card = outputs[0].card if outputs else None
         memory = await self._allocator.allocate(self._domid, request, card)
@@ -147,11 +158,13 @@ class RequestHandler:
         deadline = trio.current_time() + REQUEST_SECONDS
         refs = await self._read_directory(request.gref_directory, pages, deadline)
         memory = GuestMemory(self._grants, refs, request.shape)
+        if not self._permission.zero_copy:
+            memory.only_copied(f"zero-copy = false in {self._permission.source}")
         outputs = source.outputs
         if not outputs:
             await memory.address(deadline)
             return memory
-        climb = source.ladder(outputs[0]).climb(memory.steps, memory.shape)
+        climb = source.ladder(outputs[0]).climb(memory.steps, memory.shape, refused=memory.refused)
         while climb.step is not Step.COPY:
             try:
                 lease = await memory.dmabuf(climb.step, deadline)

@@ -27,6 +27,7 @@ from xendisplback.scanout.copy_job import choose_copy
 from xendisplback.scanout.dark import DarkScreen
 from xendisplback.scanout.layout import GuestName, Layout, LayoutError, OutputLayout, Place
 from xendisplback.scanout.output import Output, Spot
+from xendisplback.scanout.permission import Permission
 from xendisplback.scanout.report import describe
 from xendisplback.scanout.safe import load_safe
 from xendisplback.scanout.source import Source
@@ -222,11 +223,12 @@ class Outputs:
         self,
         name: GuestName,
         unique_id: str,
+        permission: Permission,
         dark: DarkScreen,
         log: logging.LoggerAdapter[logging.Logger],
     ) -> Source:
         """A new one, until it is released. Raises HostError."""
-        source = Source(name, unique_id, self._config.refresh_rate, self, dark, log)
+        source = Source(name, unique_id, permission, self._config.refresh_rate, self, dark, log)
         self._sources.append(source)
         return source
 
@@ -248,7 +250,13 @@ class Outputs:
     def claim(self, source: Source) -> None:
         """The source's places are its own from now on. Raises RequestError EBUSY where one is another's."""
         places = self._places(source)
+        permission = source.permission
         for place in places:
+            if not permission.may_show_on(place.output):
+                raise RequestError(
+                    Status.EACCES,
+                    f"{source} may not be shown on {place.output}: outputs in {permission.source}",
+                )
             holder = self._claims.get(place)
             if holder is not None and holder is not source:
                 raise RequestError(Status.EBUSY, f"output {place} is held by {holder}")
@@ -260,6 +268,8 @@ class Outputs:
         spots: list[Spot] = []
         for place in self._places(source):
             output = self._outputs.get(place.output)
+            if not source.permission.may_show_on(place.output):
+                continue
             if output is not None and self._claims.get(place, source) is source:
                 spots.append(Spot(output, output.layout.layer(place.layer)))
         return spots
@@ -272,6 +282,8 @@ class Outputs:
             return f"no output: {error}"
         if not places:
             return "no output: its route is none"
+        if not any(source.permission.may_show_on(place.output) for place in places):
+            return f"no output: {source.permission.source} does not allow it"
         there = ", ".join(sorted(self._outputs)) or "none"
         wanted = ", ".join(place.output for place in places)
         return f"no output: {wanted} is not there (outputs here: {there}); shown when it comes"
@@ -292,7 +304,15 @@ class Outputs:
                     there = ", ".join(sorted(self._outputs)) or "none"
                     raise LayoutError(f"no output {place.output!r}", hint=f"outputs here: {there}")
         async with self._changing:
-            await self._use(self._layout.routed(changes, self._living))
+            layout = self._layout.routed(changes, self._living)
+            for source in self._sources:
+                for place in layout.places(source.name, source.unique_id):
+                    if source.name in changes and not source.permission.may_show_on(place.output):
+                        raise LayoutError(
+                            f"{source} may not be shown on {place.output}",
+                            hint=f"outputs in {source.permission.source}",
+                        )
+            await self._use(layout)
 
     async def reload(self, config: Config) -> None:
         """Another configuration's layout. Raises HostError, and changes nothing, where that can't be."""

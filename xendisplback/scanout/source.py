@@ -31,6 +31,7 @@ from xendisplback.scanout.frame import Crop, Frame
 from xendisplback.scanout.ladder import Ladder
 from xendisplback.scanout.layout import GuestName
 from xendisplback.scanout.output import Dark, Output, Spot
+from xendisplback.scanout.permission import Permission
 from xendisplback.scanout.view import View
 from xendisplback.scanout.ways import NOT_OURS, Ways
 
@@ -45,6 +46,7 @@ class Source:
         self,
         name: GuestName,
         unique_id: str,
+        permission: Permission,
         refresh_rate: float,
         places: Outputs,
         dark: DarkScreen,
@@ -53,6 +55,7 @@ class Source:
         """``unique_id``: the place that the toolstack named. Raises HostError."""
         self.name = name
         self.unique_id = unique_id
+        self.permission = permission
         self.scanout = Scanout(refresh_rate)
         self.stalled = False
         """It claims to be active, but nothing new came for as long as its output allows."""
