@@ -18,6 +18,9 @@
 
 enum { OPERATION_PG_FLIP = 0x15 };
 
+/* A guest that rings the doorbell so often without a request is then listened to once in PAUSE_MS. */
+enum { IN_VAIN = 64, PAUSE_MS = 2 };
+
 /* struct xendispl_req and xendispl_resp (xen/io/displif.h), as far as a flip goes. */
 struct request {
 	uint16_t id;
@@ -51,6 +54,7 @@ struct xdb_channel {
 	pthread_t thread;
 	bool started, stop;
 	bool rung;		/* the request port is masked */
+	unsigned in_vain;	/* how often it was rung since the last request */
 	struct request slot;
 	int handed, error;	/* `handed`, atomic, is written last by this thread */
 	bool taken;		/* Python was told of it */
@@ -123,9 +127,11 @@ static int drain(struct xdb_channel *channel)
 	int taken, handed;
 
 	do {
-		while ((taken = xdb_request_ring_take(&channel->requests, &channel->slot)) > 0)
+		while ((taken = xdb_request_ring_take(&channel->requests, &channel->slot)) > 0) {
+			channel->in_vain = 0;
 			if ((handed = flip(channel)) != XDB_NOTHING)
 				return handed;
+		}
 		if (taken < 0)
 			return XDB_VIOLATION;
 	} while (!xdb_request_ring_idle(&channel->requests) &&
@@ -178,6 +184,9 @@ static int wait_for_doorbell(struct xdb_channel *channel)
 		channel->waited_ms = 0;
 	}
 	if (channel->rung) {
+		/* Other guests' threads want the CPU too. A request meanwhile waits for no longer than that. */
+		if (channel->in_vain >= IN_VAIN)
+			poll(&fds[1], 1, PAUSE_MS);
 		((int (*)(void *, uint32_t))doorbell->unmask)((void *)doorbell->handle,
 							      doorbell->request_port);
 		channel->rung = false;
@@ -197,6 +206,7 @@ static int wait_for_doorbell(struct xdb_channel *channel)
 	}
 	/* The guest has nothing to tell by the event page's port: it stays masked. */
 	channel->rung = port == (int)doorbell->request_port;
+	channel->in_vain += channel->rung && channel->in_vain < IN_VAIN;
 	return XDB_NOTHING;
 }
 

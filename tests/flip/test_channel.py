@@ -6,13 +6,16 @@ from __future__ import annotations
 import errno
 import os
 import random
+import time
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.flip.kit import Connector
 from xendisplback.protocol.displif import DbufDestroy, PgFlip, PgFlipEvent, Response, encode_request
 from xendisplback.protocol.ring import IN_CONS, REQ_PROD, RING_SLOTS
+from xendisplback.sim.event_channels import EventChannelHandle
 
 ANSWERED = Response(1, 0x15, 0, 0)
 
@@ -119,6 +122,31 @@ def test_a_frontend_too_far_ahead_is_a_violation(connector: Connector) -> None:
     connector.requests.store(REQ_PROD, RING_SLOTS + 1)
     connector.guest.notify(connector.ports[0])
     assert connector.handed()[0] == connector.c.lib.XDB_VIOLATION
+
+
+def test_a_doorbell_that_is_rung_in_vain_is_listened_to_less_often(
+    connector: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = 0
+    unmask = EventChannelHandle.unmask
+
+    def counted(handle: EventChannelHandle, port: int) -> None:
+        nonlocal heard
+        heard += 1
+        unmask(handle, port)
+
+    monkeypatch.setattr(EventChannelHandle, "unmask", counted)
+    connector.zero_copy(7)
+    began = time.monotonic()
+    while time.monotonic() < began + 0.5:
+        connector.guest.notify(connector.ports[0])
+    # 64 at once, then one in 2 ms.
+    assert 64 < heard <= 64 + (time.monotonic() - began) / 0.002 + 2
+    # The next request is served all the same.
+    connector.flip(7)
+    connector.committing(1)
+    connector.flip_event()
+    connector.shown(1)
 
 
 def test_an_event_page_that_is_not_read_drops_events_and_says_so(connector: Connector) -> None:
