@@ -4,6 +4,7 @@
 ==============================  ==================================================================================
 ``card-PATH``                   the card's file: its CRTCs stay lit, its framebuffers and imported memory stay
 ``screen-PATH``                 what was on that card's screens before us (a memfd)
+``routes``                      what ``xendisplback route`` has changed since the configuration was read (a memfd)
 ``guest-DOMID-DEVICE``          the journal of a connected frontend (:mod:`xendisplback.frontend.journal`)
 ``be-alloc-DOMID``              gntdev's handle, which keeps card memory granted that a guest maps
 ``be-pages-DOMID-N``            such memory (a dma-buf), or pages of gntalloc (its file)
@@ -22,6 +23,7 @@ from xendisplback.host import Card, FdStore, KeptCard
 
 CARD: Final = "card-"
 SCREEN: Final = "screen-"
+ROUTES: Final = "routes"
 GUEST: Final = "guest-"
 HANDLE: Final = "be-alloc-"
 PAGES: Final = "be-pages-"
@@ -69,6 +71,13 @@ def drop_card(store: FdStore, path: str) -> None:
     store.drop(SCREEN + path)
 
 
+def keep_routes(store: FdStore, routes: bytes) -> None:
+    """In place of the last ones; b"": none."""
+    store.drop(ROUTES)
+    if routes:
+        _keep_bytes(store, ROUTES, routes)
+
+
 def guest_name(domid: int, index: int) -> str:
     return f"{GUEST}{domid}-{index}"
 
@@ -110,6 +119,11 @@ class Kept:
                 (fd, *_), (screen, *_) = self._fds.pop(CARD + path), self._fds.pop(SCREEN + path)
                 cards[path] = KeptCard(fd, _read(screen))
         return cards
+
+    def routes(self) -> bytes:
+        """Once."""
+        fds = self._fds.pop(ROUTES, [])
+        return _read(fds[0]) if fds else b""
 
     def guest(self, domid: int, index: int) -> int | None:
         """Its journal, once; the caller's to close."""

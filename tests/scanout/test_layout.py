@@ -18,6 +18,8 @@ from xendisplback.scanout.layout import (
     LayoutError,
     OutputLayout,
     Place,
+    pack_routes,
+    unpack_routes,
 )
 
 LINUX1, LINUX2, LINUX3 = GuestName("linux1"), GuestName("linux2"), GuestName("linux3")
@@ -198,3 +200,21 @@ def test_two_guests_that_want_one_place_by_themselves_do_not_hinder_other_routes
 def test_a_configuration_with_two_guests_at_one_place_is_refused() -> None:
     with pytest.raises(LayoutError, match="place A/back can't show two guests"):
         Layout(OUTPUTS, {LINUX1: (A,), LINUX2: (Place("A", "back"),)})
+
+
+NAMES = st.text(st.characters(exclude_characters="/", categories=["L", "N"]), min_size=1)
+PLACES = st.builds(Place, st.from_regex(r"[A-Z]{1,4}-[0-9]", fullmatch=True))
+GUESTS = st.builds(GuestName, NAMES, st.integers(0, 9), st.integers(0, 3))
+
+
+@given(st.dictionaries(GUESTS, st.none() | st.lists(PLACES).map(tuple)))
+def test_the_next_process_reads_the_routes_that_were_packed(
+    routes: dict[GuestName, tuple[Place, ...] | None],
+) -> None:
+    assert unpack_routes(pack_routes(routes)) == routes
+
+
+@pytest.mark.parametrize("packed", [b"{", b"[1]", b'{"a/b/c/d": null}', b'{"a": ["/"]}'])
+def test_what_are_no_packed_routes_is_refused(packed: bytes) -> None:
+    with pytest.raises(LayoutError):
+        unpack_routes(packed)

@@ -44,7 +44,7 @@ class Service:
         self._host = host
         self._stop = trio.Event()
         self._kept = Kept(host.fd_store())
-        self.outputs = Outputs(host, config, self._kept.cards())
+        self.outputs = Outputs(host, config, self._kept.cards(), self._kept.routes())
 
     @property
     def control_socket(self) -> Path:
@@ -116,6 +116,7 @@ class Service:
         with trio.move_on_after(STOP_SECONDS) as scope:
             await _set_status(store, domid, "dead")
             await discovery.stop()
+            self.outputs.forget_routes()
         if scope.cancelled_caught:
             logger.error("not every frontend could be closed within %g s", STOP_SECONDS)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A display buffer's memory: the guest's pages, or ours granted to it. Fulfils scanout's ``FrameMemory``.
 
-The order of release, because each holds the next: framebuffer off the screen, RmFB, GEM close (scanout/), then
+The order of release, because each holds the next: framebuffer off the screen, RmFB (scanout/), then
 here dma-buf, the kernel's release of it, grants, memory; only then is DBUF_DESTROY answered.
 """
 

@@ -14,6 +14,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, cast, get_args
 
+import msgspec
+
 from xendisplback.errors import HostError
 from xendisplback.kms.geometry import Rect
 from xendisplback.scanout.fit import DEFAULT_REFRESH, Fit, ModeWish
@@ -86,6 +88,33 @@ class Place:
 
     def __str__(self) -> str:
         return self.output if self.layer is None else f"{self.output}/{self.layer}"
+
+
+Routes = Mapping[GuestName, tuple[Place, ...] | None]
+"""None: what the guest's ``unique-id`` names."""
+
+
+def pack_routes(routes: Routes) -> bytes:
+    """For :func:`unpack_routes`; b"" for none."""
+    words = {
+        str(guest): None if places is None else [str(place) for place in places]
+        for guest, places in routes.items()
+    }
+    return msgspec.json.encode(words) if words else b""
+
+
+def unpack_routes(packed: bytes) -> dict[GuestName, tuple[Place, ...] | None]:
+    """Raises LayoutError."""
+    if not packed:
+        return {}
+    try:
+        words = msgspec.json.decode(packed, type=dict[str, list[str] | None])
+    except msgspec.DecodeError as error:
+        raise LayoutError(f"an earlier process's routes: {error}") from error
+    return {
+        GuestName.parse(guest): None if places is None else tuple(map(Place.parse, places))
+        for guest, places in words.items()
+    }
 
 
 def is_name(text: str) -> bool:

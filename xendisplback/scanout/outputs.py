@@ -19,13 +19,21 @@ import trio
 from xendisplback.config import Config
 from xendisplback.errors import HostError
 from xendisplback.host import LEASE, NONE_KEPT, Card, Host, KeptCard
-from xendisplback.kept import drop_card, keep_card
+from xendisplback.kept import drop_card, keep_card, keep_routes
 from xendisplback.protocol.errors import RequestError
 from xendisplback.protocol.status import Status
 from xendisplback.scanout.controller import OpenCard, card_facts
 from xendisplback.scanout.copy_job import choose_copy
 from xendisplback.scanout.dark import DarkScreen
-from xendisplback.scanout.layout import GuestName, Layout, LayoutError, OutputLayout, Place
+from xendisplback.scanout.layout import (
+    GuestName,
+    Layout,
+    LayoutError,
+    OutputLayout,
+    Place,
+    pack_routes,
+    unpack_routes,
+)
 from xendisplback.scanout.output import Output, Spot
 from xendisplback.scanout.permission import Permission
 from xendisplback.scanout.report import describe
@@ -44,8 +52,14 @@ SET_MASTER = "drmSetMaster"
 class Outputs:
     """Tells sources where they belong; fulfils ``Control`` for the operator."""
 
-    def __init__(self, host: Host, config: Config, kept: Mapping[str, KeptCard]) -> None:
-        """``kept``: cards of an earlier process, by path; their files are ours."""
+    def __init__(
+        self,
+        host: Host,
+        config: Config,
+        kept: Mapping[str, KeptCard] = NONE_KEPT,
+        routes: bytes = b"",
+    ) -> None:
+        """``kept``: cards of an earlier process, by path; their files are ours. ``routes``: what it was told."""
         self._host = host
         self._fd_store = host.fd_store()
         self._kept: Mapping[str, KeptCard] = kept
@@ -54,6 +68,9 @@ class Outputs:
         self._config = config
         self._domain = host.domain_facts()
         self._layout = config.layout
+        self._routes: dict[GuestName, tuple[Place, ...] | None] = {}
+        """What the operator has changed since the configuration was read."""
+        self._route_again(routes)
         self._opened = trio.Event()
         self._cards: list[OpenCard] = []
         self._outputs: dict[str, Output] = {}
@@ -67,6 +84,15 @@ class Outputs:
         self._changing = trio.Lock()
         """Held while the layout changes."""
         self._stalls = trio.CancelScope()
+
+    def _route_again(self, packed: bytes) -> None:
+        try:
+            routes = unpack_routes(packed)
+            self._layout = self._layout.routed(routes)
+        except LayoutError as error:
+            logger.error("routes from before are not in use any more: %s", error)
+        else:
+            self._routes = routes
 
     # Cards
 
@@ -312,6 +338,8 @@ class Outputs:
                             f"{source} may not be shown on {place.output}",
                             hint=f"outputs in {source.permission.source}",
                         )
+            self._routes.update(changes)
+            keep_routes(self._fd_store, pack_routes(self._routes))
             await self._use(layout)
 
     async def reload(self, config: Config) -> None:
@@ -320,7 +348,14 @@ class Outputs:
             for asked in config.layout.outputs.values():
                 if asked != self._layout.output(asked.name):
                     await self._check(asked)
-            await self._use(config.layout.routed(config.layout.routes, self._living))
+            layout = config.layout.routed(config.layout.routes, self._living)
+            self.forget_routes()
+            await self._use(layout)
+
+    def forget_routes(self) -> None:
+        """What the operator has changed is not for the next process."""
+        self._routes = {}
+        keep_routes(self._fd_store, b"")
 
     async def _check(self, asked: OutputLayout) -> None:
         """Whether it can be shown, as far as is known now. Raises HostError."""
