@@ -9,6 +9,7 @@ from tests.rig.scenarios import (
     endings,
     figures,
     flips,
+    hostile,
     hotplug,
     latency,
     layers,
@@ -46,6 +47,7 @@ ORDER = [
         safe_states,
         sharing,
         latency,
+        hostile,
     )
 ]
 
