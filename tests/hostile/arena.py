@@ -58,10 +58,15 @@ class Arena:
         self._machine = machine
         self._bystander = bystander
         self._log = _Log()
-        logging.getLogger("xendisplback").addHandler(self._log)
+        self._logger = logging.getLogger("xendisplback")
+        self._level = self._logger.level
+        self._logger.addHandler(self._log)
+        # As the daemon has it by default.
+        self._logger.setLevel(logging.INFO)
 
     def close(self) -> None:
-        logging.getLogger("xendisplback").removeHandler(self._log)
+        self._logger.removeHandler(self._log)
+        self._logger.setLevel(self._level)
 
     async def attack(self, data: bytes) -> None:
         """One domain's whole life, as ``data`` says. Raises AttackSucceeded."""

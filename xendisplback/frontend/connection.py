@@ -18,7 +18,7 @@ from xendisplback.errors import HostError
 from xendisplback.frontend.backend import Backend
 from xendisplback.frontend.buffers import BufferTable
 from xendisplback.frontend.channel import Channel
-from xendisplback.frontend.device import Device, GuestLog
+from xendisplback.frontend.device import Device, GuestLines, GuestLog
 from xendisplback.frontend.nodes import ConnectorNodes, FrontendNodes
 from xendisplback.frontend.requests import RequestHandler
 from xendisplback.host import EventChannels, GrantMapping
@@ -121,6 +121,7 @@ async def connect(
     device: Device,
     domain_name: str,
     nodes: FrontendNodes,
+    lines: GuestLines,
 ) -> AsyncGenerator[Connection, None]:
     """A connection that serves nobody yet; released on exit, within ``RELEASE_SECONDS``."""
     buffers = BufferTable()
@@ -138,7 +139,7 @@ async def connect(
                 for connector, own_pages, own_events in zip(
                     nodes.connectors, pages, events, strict=True
                 ):
-                    log = GuestLog(logger, f"{device} connector {connector.index}")
+                    log = GuestLog(logger, f"{device} connector {connector.index}", lines)
                     name = GuestName(domain_name, device.index, connector.index)
                     source = backend.outputs.source(
                         name, connector.output, DarkScreen(nursery), log

@@ -11,7 +11,7 @@ import trio
 from xendisplback.errors import FrontendError, HostError, leaves
 from xendisplback.frontend.backend import Backend
 from xendisplback.frontend.connection import Connection, connect
-from xendisplback.frontend.device import Device, GuestLog, escape
+from xendisplback.frontend.device import Device, GuestLines, GuestLog, escape
 from xendisplback.frontend.nodes import read_nodes
 from xendisplback.protocol.nodes import is_domain_name, parse_state
 from xendisplback.protocol.xenbus import (
@@ -47,7 +47,8 @@ class Frontend:
         self._backend = backend
         self._store = backend.store
         self._grants = DomainGrants(backend.grants, device.domid)
-        self._log = GuestLog(logger, str(device))
+        self._lines = GuestLines()
+        self._log = GuestLog(logger, str(device), self._lines)
         self._domain_name = str(device.domid)
         """What routes call the domain: xl's name, or its number."""
         self._phase = Phase.NEW
@@ -204,7 +205,7 @@ class Frontend:
         try:
             nodes = await read_nodes(self._store, self.device)
             async with connect(
-                self._backend, self._grants, self.device, self._domain_name, nodes
+                *(self._backend, self._grants, self.device, self._domain_name, nodes, self._lines)
             ) as connection:
                 await on_connected(connection)
         except* FrontendError as group:
