@@ -267,6 +267,21 @@ async def grants_ended_on_screen(attacker: Attacker) -> None:
 
 
 @case()
+async def be_alloc_directory_of_no_grant(attacker: Attacker) -> str:
+    """REQ_ALLOC into a directory that the backend can't write: an error, and no buffer."""
+    buffer = await attacker.buffer()
+    (readonly,) = await attacker.hands.grant(1, readonly=True)
+    seen = [
+        await attacker.send(buffer.create(flags=REQ_ALLOC, gref_directory=ref))
+        for ref in (NO_GRANT, readonly.ref)
+    ]
+    if not all(seen):
+        raise AttackSucceeded(f"answered {seen}")
+    await attacker.expect(ENOENT, DbufDestroy(0, buffer.cookie))
+    return f"errno {seen}"
+
+
+@case()
 async def be_alloc_beyond_the_budget(attacker: Attacker) -> str:
     """Dom0's memory is pinned up to what the operator allows, 1 MiB, then ENOSPC, also after DBUF_DESTROY."""
     buffer = await attacker.buffer()
@@ -286,18 +301,3 @@ async def be_alloc_beyond_the_budget(attacker: Attacker) -> str:
     # It may still be mapped by the guest, so it still counts.
     await attacker.expect(status, taller)
     return f"{made} of 256 KiB, then {status}"
-
-
-@case()
-async def be_alloc_directory_of_no_grant(attacker: Attacker) -> str:
-    """REQ_ALLOC into a directory that the backend can't write: an error, and nothing of it stays."""
-    buffer = await attacker.buffer()
-    (readonly,) = await attacker.hands.grant(1, readonly=True)
-    seen = [
-        await attacker.send(buffer.create(flags=REQ_ALLOC, gref_directory=ref))
-        for ref in (NO_GRANT, readonly.ref)
-    ]
-    if not all(seen):
-        raise AttackSucceeded(f"answered {seen}")
-    await attacker.expect(ENOENT, DbufDestroy(0, buffer.cookie))
-    return f"errno {seen}"

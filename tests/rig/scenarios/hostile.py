@@ -22,7 +22,6 @@ CONNECTORS = "Virtual-2:64x48;Virtual-1:64x48"
 PATTERN = 5
 # Log lines that a case may cause, on average.
 CASE_LINES = 60
-FRAME_DONE_MICROSECONDS = 3_000_000
 
 
 @scenario(1500, machines=BOTH)
@@ -47,9 +46,7 @@ def hostile_frontend(rig: Rig) -> str:
             hostile.destroy()
         rig.no_zombies()
         log = rig.daemon.log()[since:]
-        late = neighbour.kernel_log(TIMED_OUT)
         expect(not failures, "; ".join(failures))
-        expect(not late, f"the neighbour's log: {late}")
         expect(len(log) < CASE_LINES * len(ALL), f"{len(log)} lines of log")
         # journalctl's word for a line with control characters.
         spoilt = [line for line in log if "blob data" in line or not line.isprintable()]
@@ -91,9 +88,10 @@ def _went_on(rig: Rig, neighbour: Guest, item: Case, failures: list[str]) -> str
     try:
         rig.expect_picture(0, pattern(800, 600, PATTERN))
         flips = neighbour.stop()
-        expect(flips.count > 0, "no flips")
-        expect(flips.longest < FRAME_DONE_MICROSECONDS, f"a flip took {flips.longest} us")
         neighbour.ask("flipfree 0")
+        expect(flips.count > 0, "no flips")
+        late = neighbour.kernel_log(TIMED_OUT)
+        expect(not late, f"its log: {late}")
     except RigError as error:
         failures.append(f"{item.name}: the neighbour: {error}")
         return str(error)
