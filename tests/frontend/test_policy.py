@@ -121,3 +121,29 @@ async def test_without_be_alloc_it_gets_no_memory_of_ours(machine: Machines) -> 
         with pytest.raises(GuestError) as caught:
             await domain.guest.create_framebuffer(800, 600)
         assert caught.value.errno == errno.EACCES
+
+
+async def test_a_configured_route_to_another_s_output_keeps_nobody_from_it(
+    machine: Machines,
+) -> None:
+    config = Config(
+        allow={"one": AllowSettings(outputs=["HDMI-A-2"]), "two": AllowSettings()},
+        route={"one": ["HDMI-A-1"]},
+    )
+    async with machine(config=config) as m:
+        with pytest.raises(GuestError):
+            await show(await m.domain(name="one"))
+        await m.service.reload(config)
+        await show(await m.domain(name="two"))
+        assert not is_dark(m.host)
+
+
+async def test_a_guest_with_an_output_that_none_can_be_keeps_no_one_from_being_moved(
+    machine: Machines,
+) -> None:
+    async with machine() as m:
+        await m.domain(("HDMI:1", "800x600"), name="odd")
+        await show(await m.domain(name="two"))
+        await m.service.outputs.route({GuestName("two", 0, 0): (Place.parse("HDMI-A-2"),)})
+        assert is_dark(m.host)
+        assert not is_dark(m.host, "HDMI-A-2")

@@ -17,12 +17,15 @@ import trio
 
 from tests.frontend.conftest import Machine, run_machine
 from tests.hostile.attack import Attack
+from tests.hostile.case import Case, play
 from tests.hostile.choices import Choices
+from tests.hostile.hands import AttackSucceeded
+from tests.hostile.sim_hands import SimHands
+from xendisplback.config import BackendAllocation, Config
 from xendisplback.frontend import lifecycle
 from xendisplback.sim.device import DisplayDevice
 from xendisplback.sim.domain import Domain
 from xendisplback.sim.guest import Guest
-from xendisplback.sim.guest_channel import Display
 from xendisplback.sim.kernel import SimKernel
 
 GOOD, BAD = "HDMI-A-1", ("HDMI-A-2", "HDMI-A-3")
@@ -32,31 +35,38 @@ FLIP_SECONDS = 2.0
 RELEASE_SECONDS = 5.0
 
 
-class AttackSucceeded(AssertionError):
-    """What an attacker reached that none may."""
+CASE_LINES = 60
+"""Of log, that one scripted case may cause."""
 
 
-class _Faults(logging.Handler):
-    """Tracebacks in the log: what the daemon itself calls its own fault."""
+class _Log(logging.Handler):
+    """``faults``: tracebacks, which is what the daemon itself calls its own fault."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.texts: list[str] = []
+        self.lines: list[str] = []
+        self.faults: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
         if record.exc_info:
-            self.texts.append(logging.Formatter().format(record))
+            self.faults.append(logging.Formatter().format(record))
 
 
 class Arena:
-    def __init__(self, machine: Machine, bystander: Display) -> None:
+    def __init__(self, machine: Machine, bystander: Guest) -> None:
         self._machine = machine
         self._bystander = bystander
-        self._faults = _Faults()
-        logging.getLogger("xendisplback").addHandler(self._faults)
+        self._log = _Log()
+        self._logger = logging.getLogger("xendisplback")
+        self._level = self._logger.level
+        self._logger.addHandler(self._log)
+        # As the daemon has it by default.
+        self._logger.setLevel(logging.INFO)
 
     def close(self) -> None:
-        logging.getLogger("xendisplback").removeHandler(self._faults)
+        self._logger.removeHandler(self._log)
+        self._logger.setLevel(self._level)
 
     async def attack(self, data: bytes) -> None:
         """One domain's whole life, as ``data`` says. Raises AttackSucceeded."""
@@ -68,6 +78,29 @@ class Arena:
             await self._bystander_goes_on()
         finally:
             await self._machine.host.toolstack.destroy(domain)
+        await self._all_released(domain)
+
+    async def play(self, item: Case) -> str:
+        """One case, in a domain of its own; what was seen. Raises AttackSucceeded."""
+        toolstack = self._machine.host.toolstack
+        connectors = [(BAD[0], "64x48"), (GOOD, "64x48")]
+        domain = await toolstack.create(connectors, name="hostile", start=False)
+        hands = SimHands(self._machine.host, domain, self._bystander.memory.domid, GOOD)
+        self._log.lines.clear()
+        try:
+            seen = await play(item, hands)
+            await self._bystander_goes_on()
+        finally:
+            await hands.close()
+            await toolstack.destroy(domain)
+        await self._all_released(domain)
+        if len(self._log.lines) > CASE_LINES:
+            raise AttackSucceeded(f"{len(self._log.lines)} lines of log: {self._log.lines[-5:]}")
+        if unprintable := [line for line in self._log.lines if not line.isprintable()]:
+            raise AttackSucceeded(f"control characters in the log: {unprintable}")
+        return seen
+
+    async def _all_released(self, domain: Domain) -> None:
         with trio.move_on_after(RELEASE_SECONDS) as scope:
             await self._machine.released(domain.domid)
         if scope.cancelled_caught:
@@ -75,8 +108,8 @@ class Arena:
         for output in BAD:
             if not self._shows(output, 0):
                 raise AttackSucceeded(f"a dead guest's picture is still on {output}")
-        if self._faults.texts:
-            raise AttackSucceeded(self._faults.texts.pop())
+        if self._log.faults:
+            raise AttackSucceeded(self._log.faults.pop())
 
     async def _domain(self, version: int) -> Domain:
         connectors = [(output, "64x48") for output in BAD]
@@ -87,7 +120,7 @@ class Arena:
         return domain
 
     async def _bystander_goes_on(self) -> None:
-        display = self._bystander
+        display = self._bystander.displays[0]
         before = display.flips
         with trio.move_on_after(FLIP_SECONDS) as scope:
             while display.flips < before + 2:
@@ -117,16 +150,21 @@ async def _flip(guest: Guest) -> None:
             await display.flip(frames[0])
 
 
+BE_ALLOC_MIB = 1
+"""What the operator allows each domain."""
+
+
 @asynccontextmanager
 async def arena(seconds: float) -> AsyncGenerator[Arena, None]:
     """Fails after ``seconds``, all attacks together."""
+    config = Config(be_alloc=BackendAllocation(per_domain=BE_ALLOC_MIB))
     device = DisplayDevice(connectors=[GOOD, *BAD], modes=["1024x768", "64x48"])
     kernel = SimKernel(gntdev_dmabuf=True)
     # The pause is for libxl: without it there are ten times more attacks in a second.
     with patch.object(lifecycle, "DWELL_SECONDS", 0.0):
-        async with run_machine([device], None, kernel, seconds=seconds) as machine:
+        async with run_machine([device], config, kernel, seconds=seconds) as machine:
             guest = await machine.guest((GOOD, "64x48"), name="bystander")
-            made = Arena(machine, guest.displays[0])
+            made = Arena(machine, guest)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_flip, guest)
                 try:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.hostile.arena import AttackSucceeded, arena
+from tests.hostile.arena import arena
+from tests.hostile.hands import AttackSucceeded
 from tests.hostile.parsers import parse_anything
 from xendisplback.frontend.buffers import BufferTable
 

@@ -19,7 +19,7 @@ from xendisplback.frontend.backend import Backend
 from xendisplback.frontend.budget import Kind, Pace
 from xendisplback.frontend.buffers import BufferTable
 from xendisplback.frontend.channel import Channel
-from xendisplback.frontend.device import Device, GuestLog
+from xendisplback.frontend.device import Device, GuestLines, GuestLog
 from xendisplback.frontend.grants import DomainGrants
 from xendisplback.frontend.journal import (
     FORMAT,
@@ -178,6 +178,7 @@ async def connect(
     permission: Permission,
     nodes: FrontendNodes,
     earlier: Journal | None,
+    lines: GuestLines,
 ) -> AsyncGenerator[Connection, None]:
     """A connection that serves nobody yet; released on exit, within ``RELEASE_SECONDS``.
 
@@ -212,7 +213,7 @@ async def connect(
                 for connector, own_pages, own_events in zip(
                     nodes.connectors, pages, events, strict=True
                 ):
-                    log = GuestLog(logger, f"{device} connector {connector.index}")
+                    log = GuestLog(logger, f"{device} connector {connector.index}", lines)
                     name = GuestName(domain_name, device.index, connector.index)
                     source = backend.outputs.source(
                         name, connector.output, permission, DarkScreen(nursery), log

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
 GUEST_LINES = 20
-"""Log lines that one guest's faults may cause within ``GUEST_LINES_SECONDS``."""
+"""Log lines of one kind that one guest may cause within ``GUEST_LINES_SECONDS``."""
 GUEST_LINES_SECONDS = 60.0
 
 
@@ -41,27 +42,49 @@ def escape(untrusted_text: str, limit: int = 64) -> str:
     return shown + "…" if len(untrusted_text) > limit else shown
 
 
-class GuestLog(logging.LoggerAdapter[logging.Logger]):
-    """Log lines about one device (and connector), and a limit to those that its guest can cause."""
+class GuestLines:
+    """How many lines of which kind a device's guest has caused, over all of its connections."""
 
-    def __init__(self, logger: logging.Logger, subject: str) -> None:
+    def __init__(self) -> None:
+        self._window_end = 0.0
+        self._counts: Counter[tuple[str, object]] = Counter()
+
+    def count(self, subject: str, kind: object) -> int:
+        """Of one kind about ``subject``, this one included."""
+        now = time.monotonic()
+        if now >= self._window_end:
+            self._window_end = now + GUEST_LINES_SECONDS
+            self._counts.clear()
+        self._counts[subject, kind] += 1
+        return self._counts[subject, kind]
+
+
+class GuestLog(logging.LoggerAdapter[logging.Logger]):
+    """Log lines about one device (or connector), and a limit to each kind: its guest can cause any of them.
+
+    A kind is a message before its arguments. What is our own fault (a traceback) is always logged.
+    """
+
+    def __init__(self, logger: logging.Logger, subject: str, lines: GuestLines) -> None:
         super().__init__(logger)
         self._subject = subject
-        self._window_end = 0.0
-        self._lines = 0
+        self._lines = lines
 
     def process(
         self, msg: object, kwargs: MutableMapping[str, Any]
     ) -> tuple[object, MutableMapping[str, Any]]:
         return f"{self._subject}: {msg}", kwargs
 
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """After the limit, one line says that more is not shown."""
+        if not self.isEnabledFor(level):
+            return
+        number = 0 if kwargs.get("exc_info") else self._lines.count(self._subject, msg)
+        if number <= GUEST_LINES:
+            super().log(level, msg, *args, **kwargs)
+        elif number == GUEST_LINES + 1:
+            super().log(level, "more like the line before are not logged for a minute")
+
     def guest_fault(self, message: str) -> None:
-        """A warning that the guest can cause at will: after the limit, one line says that more is not shown."""
-        now = time.monotonic()
-        if now >= self._window_end:
-            self._window_end, self._lines = now + GUEST_LINES_SECONDS, 0
-        self._lines += 1
-        if self._lines <= GUEST_LINES:
-            self.warning("%s", message)
-        elif self._lines == GUEST_LINES + 1:
-            self.warning("more of this guest's faults are not logged for a minute")
+        """A warning about what the guest did."""
+        self.warning("%s", message)

@@ -11,7 +11,7 @@ import trio
 from xendisplback.errors import FrontendError, HostError, leaves
 from xendisplback.frontend.backend import Backend
 from xendisplback.frontend.connection import Connection, connect
-from xendisplback.frontend.device import Device, GuestLog, escape
+from xendisplback.frontend.device import Device, GuestLines, GuestLog, escape
 from xendisplback.frontend.grants import DomainGrants
 from xendisplback.frontend.journal import Journal, JournalMismatch
 from xendisplback.frontend.nodes import read_identity, read_nodes
@@ -53,7 +53,8 @@ class Frontend:
         self._backend = backend
         self._store = backend.store
         self._grants = DomainGrants(backend.grants, device.domid, backend.budgets.of(device.domid))
-        self._log = GuestLog(logger, str(device))
+        self._lines = GuestLines()
+        self._log = GuestLog(logger, str(device), self._lines)
         self._phase = Phase.NEW
         self._phase_since = 0.0
         self._handled: tuple[Phase, XenbusState] | None = None
@@ -247,7 +248,8 @@ class Frontend:
             # What routes call the domain.
             name = domain.name or str(self.device.domid)
             async with connect(
-                self._backend, self._grants, self.device, name, permission, nodes, earlier
+                *(self._backend, self._grants, self.device, name, permission),
+                *(nodes, earlier, self._lines),
             ) as connection:
                 await on_connected(connection)
         except* JournalMismatch as group:

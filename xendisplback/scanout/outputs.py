@@ -332,8 +332,8 @@ class Outputs:
         async with self._changing:
             layout = self._layout.routed(changes, self._living)
             for source in self._sources:
-                for place in layout.places(source.name, source.unique_id):
-                    if source.name in changes and not source.permission.may_show_on(place.output):
+                for place in changes.get(source.name) or ():
+                    if not source.permission.may_show_on(place.output):
                         raise LayoutError(
                             f"{source} may not be shown on {place.output}",
                             hint=f"outputs in {source.permission.source}",
@@ -384,6 +384,8 @@ class Outputs:
             for source in self._sources
             if source.claimed
             for place in self._places(source)
+            # A configuration may route it where it must not be: then nobody is kept from there.
+            if source.permission.may_show_on(place.output)
         }
         for output in self._outputs.values():
             if output.layout != layout.output(output.name):

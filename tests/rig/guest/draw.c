@@ -25,6 +25,7 @@
  *       set                             by SETCRTC, which is a page flip without an event
  *       off                             the visible one is removed first, which turns the CRTC off
  *   off I, on I                     the CRTC off, and on again with the last buffer
+ *   attack COMMAND ...              a hostile guest's: hostile.c
  *   klog TEXT                       kernel log lines that contain TEXT
  *   sh COMMAND                      a shell command
  *   poweroff
@@ -117,6 +118,12 @@ static int run_command(const char *command, const char *arguments)
     }
     if (!strcmp(command, "open"))
         return open_card(arguments);
+    if (!strcmp(command, "attack")) {
+        char name[32] = "";
+        int at = 0;
+        sscanf(arguments, "%31s %n", name, &at);
+        return hostile_command(name, arguments + at);
+    }
     char *rest;
     long index = strtol(arguments, &rest, 10);
     if (card < 0)

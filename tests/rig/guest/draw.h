@@ -103,6 +103,10 @@ int flip(struct screen *screen, long count);
 int flip_freely(struct screen *screen);
 int stop(struct screen *screen);
 
+/* hostile.c: "attack COMMAND ..." */
+
+int hostile_command(const char *command, const char *arguments);
+
 /* rounds.c */
 
 int run_rounds(struct screen *screen, const char *arguments);

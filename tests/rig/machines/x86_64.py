@@ -14,6 +14,8 @@ from tests.rig.machines.kind import VIRTIO, GuestKind, Images, MachineKind, Scre
 from tests.rig.wheels import wheels
 
 HEADS = 2
+# The latter two are a hostile guest's.
+GUEST_MODULES = ["drm_xen_front", "xen_gntalloc", "xen_evtchn"]
 
 
 def _build() -> Images:
@@ -33,7 +35,7 @@ def _boot_files(root: Path) -> Path:
         (path / "xen").write_bytes(gzip.decompress((root / "boot/xen-4.17-amd64.gz").read_bytes()))
         shutil.copy(root / f"boot/vmlinuz-{initramfs.kernel_version(root)}", path / "vmlinuz")
         initramfs.write_dom0(root, path / "dom0.cpio.gz")
-        initramfs.write_guest(root, path / "guest.cpio.gz", "gcc", ["drm_xen_front"])
+        initramfs.write_guest(root, path / "guest.cpio.gz", "gcc", GUEST_MODULES)
 
     own = [HERE / "dom0" / "init", *files(HERE / "guest")]
     own += [HERE / "cpio.py", HERE / "initramfs.py", Path(__file__)]

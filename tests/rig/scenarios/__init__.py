@@ -9,6 +9,7 @@ from tests.rig.scenarios import (
     endings,
     figures,
     flips,
+    hostile,
     hotplug,
     latency,
     layers,
@@ -50,6 +51,7 @@ ORDER = [
         safe_states,
         sharing,
         latency,
+        hostile,
     )
 ]
 

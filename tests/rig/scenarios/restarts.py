@@ -100,7 +100,9 @@ def go_on(rig: Rig, guest: Guest, screen: int, *, killed: bool, fourcc: str = "X
     now_late = len(guest.kernel_log(LATE)) - late
     errors = guest.kernel_log("rror")[before:]
     expect(not errors, f"the guest's log: {errors}")
-    expect(now_late <= 1, f"{now_late} flips were late by more than 3 s")
+    # Python starts slowly under emulation. A guest gives an event 3.1 s and a request 3 s.
+    allowed = 1 + int(flips.longest / 3.1e6)
+    expect(now_late <= allowed, f"{now_late} flips were late by more than 3 s")
     # Nothing is left of the process before: the next buffers work as the first ones did.
     for number in (4, 5):
         guest.ask(f"show 0 {number}")
