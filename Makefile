@@ -11,7 +11,11 @@ RIG_PACKAGES := $(shell cat tests/rig/host-packages.txt)
 # How long "make fuzz" runs each of its targets.
 SECONDS := 60
 
-.PHONY: demo test lint bench fuzz rig rig-shell clean
+# How long "make soak" runs (fractions too), and the seed of a run that is to be repeated.
+HOURS := 1
+SEED :=
+
+.PHONY: demo test lint bench fuzz soak rig rig-shell clean
 
 demo: $(VENV)/installed
 	$(BIN)/xendisplback demo
@@ -36,6 +40,9 @@ fuzz: $(VENV)/installed-fuzz
 		$(BIN)/python -m tests.hostile.fuzz $$target $(SECONDS) \
 			"$${XENDISPLBACK_CACHE:-$$HOME/.cache/xendisplback}/fuzz/$$target" || exit 1; \
 	done
+
+soak: $(VENV)/installed-test
+	$(BIN)/python -m tests.soak $(HOURS) $(if $(SEED),--seed $(SEED))
 
 rig: $(VENV)/rig-packages
 	$(PYTHON) -m tests.rig
@@ -65,4 +72,4 @@ $(VENV)/rig-packages: tests/rig/host-packages.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build demo-out
+	rm -rf $(VENV) build demo-out soak-out

@@ -8,7 +8,6 @@ the attacker stays mapped or on screen after its death, and where the daemon its
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from unittest.mock import patch
@@ -18,6 +17,7 @@ import trio
 from tests.frontend.conftest import Machine, run_machine
 from tests.hostile.attack import Attack
 from tests.hostile.choices import Choices
+from tests.log_faults import LogFaults
 from xendisplback.frontend import lifecycle
 from xendisplback.sim.device import DisplayDevice
 from xendisplback.sim.domain import Domain
@@ -36,27 +36,15 @@ class AttackSucceeded(AssertionError):
     """What an attacker reached that none may."""
 
 
-class _Faults(logging.Handler):
-    """Tracebacks in the log: what the daemon itself calls its own fault."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.texts: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.exc_info:
-            self.texts.append(logging.Formatter().format(record))
-
-
 class Arena:
     def __init__(self, machine: Machine, bystander: Display) -> None:
         self._machine = machine
         self._bystander = bystander
-        self._faults = _Faults()
-        logging.getLogger("xendisplback").addHandler(self._faults)
+        self._faults = LogFaults()
+        self._faults.start()
 
     def close(self) -> None:
-        logging.getLogger("xendisplback").removeHandler(self._faults)
+        self._faults.stop()
 
     async def attack(self, data: bytes) -> None:
         """One domain's whole life, as ``data`` says. Raises AttackSucceeded."""

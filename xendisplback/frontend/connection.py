@@ -30,8 +30,9 @@ from xendisplback.xen.gnttab import DomainGrants
 
 logger = logging.getLogger(__name__)
 
-RELEASE_SECONDS = 10.0
-"""How long a release may take; libxl gives a backend as much."""
+RELEASE_SECONDS = 25.0
+"""How long a release may take. What is not off the screen by then stays mapped until we end, so this outlasts a
+card that hangs: the kernel's commits wait 10 s for the flip before them."""
 
 Pages = tuple[GrantMapping, GrantMapping]
 """Of one connector: for requests, for events."""
