@@ -31,7 +31,7 @@ CARDS = {"/dev/dri/card0": ("HDMI-A-1", "HDMI-A-2"), "/dev/dri/card1": ("DP-1",)
 OUTPUTS = [name for names in CARDS.values() for name in names]
 LAYERS = [
     LayerSettings("back"),
-    LayerSettings("front", zpos=1, x=0, y=0, width=320, height=240),
+    LayerSettings("front", zpos=1, x=0, y=0, width=320, height=240, fit="letterbox"),
 ]
 PLACES = ["HDMI-A-1", "HDMI-A-2", "DP-1/back", "DP-1/front", "HDMI-A-9"]
 """The last one is never there."""
