@@ -8,10 +8,16 @@ BUILD_PACKAGES := python3 python3-dev python3-venv gcc pkg-config libxen-dev lib
 TEST_PACKAGES := $(shell cat tests/debian-packages.txt)
 RIG_PACKAGES := $(shell cat tests/rig/host-packages.txt)
 
-# How long "make fuzz" runs each of its targets.
+# How long "make fuzz" runs each of its three targets.
 SECONDS := 60
 
-.PHONY: demo test lint bench fuzz rig rig-shell clean
+# How long "make soak" runs (fractions too).
+HOURS := 1
+
+# Of a run of "make soak", or of the third target of "make fuzz", that is to be repeated.
+SEED :=
+
+.PHONY: demo test lint bench fuzz soak rig rig-shell clean
 
 demo: $(VENV)/installed
 	$(BIN)/xendisplback demo
@@ -36,6 +42,11 @@ fuzz: $(VENV)/installed-fuzz
 		$(BIN)/python -m tests.hostile.fuzz $$target $(SECONDS) \
 			"$${XENDISPLBACK_CACHE:-$$HOME/.cache/xendisplback}/fuzz/$$target" || exit 1; \
 	done
+	SEED=$(SEED) $(BIN)/python -m tests.hostile.sanitized $(SECONDS) \
+		"$${XENDISPLBACK_CACHE:-$$HOME/.cache/xendisplback}/fuzz/attacks"
+
+soak: $(VENV)/installed-test
+	$(BIN)/python -m tests.soak $(HOURS) $(if $(SEED),--seed $(SEED))
 
 rig: $(VENV)/rig-packages
 	$(PYTHON) -m tests.rig
@@ -65,4 +76,4 @@ $(VENV)/rig-packages: tests/rig/host-packages.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build demo-out
+	rm -rf $(VENV) build demo-out soak-out

@@ -15,8 +15,8 @@ import trio
 from tests.bench.buffers import BufferFigures, measure_buffers
 from tests.bench.copies import measure_copies
 from tests.bench.flips import FlipFigures, measure_flips
+from tests.bench.flips_in_c import FlipsInC, measure_flips_in_c
 from tests.bench.latency import Delay, Latency, measure_latency
-from tests.bench.soak import Soak, flips_in_c
 from tests.bench.spread import Spread
 from tests.bench.start import Start, measure_start
 from tests.bench.table import Row, print_rows
@@ -30,7 +30,7 @@ READY_BAR = 0.5
 INIT_WAIT_BAR = 1.0
 RESIDENT_BAR = 30.0
 BUFFERS = 10_000
-SOAK = 1_000_000
+IN_C = 1_000_000
 STARTS = 5
 
 
@@ -41,10 +41,10 @@ def main() -> int:
     starts = [trio.run(measure_start, 1) for _ in range(STARTS)]
     crowd = [trio.run(measure_start, CONNECTORS[-1]) for _ in range(STARTS)]
     with tempfile.TemporaryDirectory() as folder:
-        soak = flips_in_c(Path(folder), SOAK)
-    counts = _count_rows(flips, copied, buffers, soak)
+        in_c = measure_flips_in_c(Path(folder), IN_C)
+    counts = _count_rows(flips, copied, buffers, in_c)
     print_rows("Counts", counts)
-    times = [*_start_rows(starts, crowd), *_flip_rows(flips, copied, buffers, soak)]
+    times = [*_start_rows(starts, crowd), *_flip_rows(flips, copied, buffers, in_c)]
     print_rows("Times", times)
     print_rows("Latency on the simulator, microseconds", _latency_rows(trio.run(measure_latency)))
     print_rows("Copies of 1920x1080 to XRGB8888, cold", _copy_rows())
@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def _count_rows(
-    flips: list[FlipFigures], copied: FlipFigures, buffers: BufferFigures, soak: Soak
+    flips: list[FlipFigures], copied: FlipFigures, buffers: BufferFigures, in_c: FlipsInC
 ) -> list[Row]:
     rows = [
         Row.at_most(
@@ -88,10 +88,10 @@ def _count_rows(
         ]
     rows.append(
         Row(
-            f"KiB more resident after {SOAK} flips in C than after {SOAK // 100}",
-            f"{soak.growth:.0f}",
+            f"KiB more resident after {IN_C} flips in C than after {IN_C // 100}",
+            f"{in_c.growth:.0f}",
             "<= 256",
-            soak.growth <= 256,
+            in_c.growth <= 256,
         )
     )
     left = ", ".join(f"{number} {name}" for name, number in buffers.left.items() if number > 0)
@@ -141,7 +141,7 @@ def _start_rows(starts: list[Start], crowd: list[Start]) -> list[Row]:
 
 
 def _flip_rows(
-    flips: list[FlipFigures], copied: FlipFigures, buffers: BufferFigures, soak: Soak
+    flips: list[FlipFigures], copied: FlipFigures, buffers: BufferFigures, in_c: FlipsInC
 ) -> list[Row]:
     rows: list[Row] = []
     for f in (*flips, copied):
@@ -156,7 +156,7 @@ def _flip_rows(
         for f in flips
     ]
     rows.append(
-        Row(f"µs of CPU per flip, in C, with the test's guest ({SOAK} flips)", f"{soak.cpu:.2f}")
+        Row(f"µs of CPU per flip, in C, with the test's guest ({IN_C} flips)", f"{in_c.cpu:.2f}")
     )
     rows.append(Row.of("ms to create, attach, detach, destroy a buffer", buffers.each))
     rows.append(Row(f"KiB more resident after {BUFFERS} buffers", f"{buffers.growth:.0f}"))

@@ -21,6 +21,7 @@ from tests.hostile.case import Case, play
 from tests.hostile.choices import Choices
 from tests.hostile.hands import AttackSucceeded
 from tests.hostile.sim_hands import SimHands
+from tests.log_faults import LogFaults
 from xendisplback.config import BackendAllocation, Config
 from xendisplback.frontend import lifecycle
 from xendisplback.sim.device import DisplayDevice
@@ -39,25 +40,22 @@ CASE_LINES = 60
 """Of log, that one scripted case may cause."""
 
 
-class _Log(logging.Handler):
-    """``faults``: tracebacks, which is what the daemon itself calls its own fault."""
-
+class _Lines(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[str] = []
-        self.faults: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(record.getMessage())
-        if record.exc_info:
-            self.faults.append(logging.Formatter().format(record))
 
 
 class Arena:
     def __init__(self, machine: Machine, bystander: Guest) -> None:
         self._machine = machine
         self._bystander = bystander
-        self._log = _Log()
+        self._log = _Lines()
+        self._faults = LogFaults()
+        self._faults.start()
         self._logger = logging.getLogger("xendisplback")
         self._level = self._logger.level
         self._logger.addHandler(self._log)
@@ -65,6 +63,7 @@ class Arena:
         self._logger.setLevel(logging.INFO)
 
     def close(self) -> None:
+        self._faults.stop()
         self._logger.removeHandler(self._log)
         self._logger.setLevel(self._level)
 
@@ -108,8 +107,8 @@ class Arena:
         for output in BAD:
             if not self._shows(output, 0):
                 raise AttackSucceeded(f"a dead guest's picture is still on {output}")
-        if self._log.faults:
-            raise AttackSucceeded(self._log.faults.pop())
+        if self._faults.texts:
+            raise AttackSucceeded(self._faults.texts.pop())
 
     async def _domain(self, version: int) -> Domain:
         connectors = [(output, "64x48") for output in BAD]

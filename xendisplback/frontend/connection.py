@@ -40,8 +40,9 @@ from xendisplback.scanout.ways import REQUEST_SECONDS
 
 logger = logging.getLogger(__name__)
 
-RELEASE_SECONDS = 10.0
-"""How long a release may take; libxl gives a backend as much."""
+RELEASE_SECONDS = 25.0
+"""How long a release may take. What is not off the screen by then stays mapped until we end, so this outlasts a
+card that hangs: the kernel's commits wait 10 s for the flip before them."""
 
 Pages = tuple[GrantMapping, GrantMapping]
 """Of one connector: for requests, for events."""

@@ -193,7 +193,7 @@ class Source:
             for output, (_, view) in list(self._views.items()):
                 await output.forget(self, view, frame)
             self._look = None
-            await self._ended()
+        await self._ended()
 
     async def release(self) -> None:
         """The guest is gone, and its threads have ended: off every output."""
@@ -201,7 +201,7 @@ class Source:
             async with self._still():
                 self._frame = None
                 await self._hide()
-                await self._ended()
+            await self._ended()
         finally:
             self._places.leave(self)
 
@@ -436,10 +436,10 @@ class Source:
             await output.remove(self, *shown)
 
     async def _ended(self) -> None:
-        """Until outputs that failed do not use its frames any more."""
-        for ending in self._endings:
+        """Until outputs that failed do not use its frames any more. Not in :meth:`_still`, which they wait for."""
+        for ending in list(self._endings):
             await ending.wait()
-        self._endings.clear()
+        self._endings = [ending for ending in self._endings if not ending.is_set()]
 
     async def _lose(self, output: Output, error: Exception) -> None:
         output.fail(error)

@@ -61,13 +61,21 @@ class EventChannelTable:
             return sum(handle.restricted_to == domid for handle in self._handles)
 
     def bury(self, handle: EventChannelHandle) -> None:
-        """Its fds stay open until :meth:`close`: the other end may be about to write to them."""
+        """Its fds stay open until :meth:`close_buried`: the other end may be about to write to them."""
         self._handles.remove(handle)
         self._buried.append(handle)
 
+    def close_buried(self) -> None:
+        """Nobody is about to write to what was closed before."""
+        with self.lock:
+            buried, self._buried = self._buried, []
+        for handle in buried:
+            handle.close_fds()
+
     def close(self) -> None:
         """The machine is switched off."""
-        for handle in (*self._handles, *self._buried):
+        self.close_buried()
+        for handle in self._handles:
             handle.close_fds()
 
     def new_port(self, handle: EventChannelHandle, remote_domid: int) -> _Port:

@@ -48,6 +48,7 @@ class SimHost:
         self.fds = SimFdStore(self.memory.process)
         self.core = StoreCore()
         self.domains: dict[int, Domain] = {}
+        self._removed: list[DisplayDevice] = []
         self._listeners: list[ChangeListener] = []
         self._stack = AsyncExitStack()
         self._server: StoreServer | None = None
@@ -76,9 +77,9 @@ class SimHost:
             stack.callback(self.fds.close)
             stack.callback(self._server.stop)
             self._server.start()
+            stack.callback(self._stop_devices)
             for device in self.devices:
                 device.start()
-                stack.callback(device.stop)
                 device.on_change = self._on_change
             self._nursery = await stack.enter_async_context(trio.open_nursery())
             stack.callback(self._nursery.cancel_scope.cancel)
@@ -140,14 +141,24 @@ class SimHost:
         """A display driver is bound, while everything runs."""
         self.devices.append(device)
         device.start()
-        self._stack.callback(device.stop)
         device.on_change = self._on_change
         self._on_change(device)
 
     def remove_device(self, device: DisplayDevice) -> None:
         """A display driver is unbound."""
         self.devices.remove(device)
+        self._removed.append(device)
         device.unplug()
+
+    def tidy(self) -> None:
+        """Free what is kept for those who may be about to use it; nobody is, of what ended before."""
+        self.channels.close_buried()
+        while self._removed:
+            self._removed.pop().stop()
+
+    def _stop_devices(self) -> None:
+        for device in (*self.devices, *self._removed):
+            device.stop()
 
     def _on_change(self, device: DisplayDevice) -> None:
         for listener in self._listeners:

@@ -16,18 +16,18 @@ COST = Path(programs.__file__).parent / "cost.c"
 
 
 @dataclass(frozen=True, slots=True)
-class Soak:
+class FlipsInC:
     growth: float
     """KiB that a process had resident at most, more than one that made a hundredth of the flips."""
     cpu: float
     """Microseconds per flip, user and system, with the program's own guest and card."""
 
 
-def flips_in_c(folder: Path, flips: int) -> Soak:
-    program = build(folder / "soak", OPTIMIZED, COST, *programs.FLIPS, *PICTURES)
+def measure_flips_in_c(folder: Path, flips: int) -> FlipsInC:
+    program = build(folder / "flips", OPTIMIZED, COST, *programs.FLIPS, *PICTURES)
     few, many = _run(program, flips // 100), _run(program, flips)
     seconds = many.ru_utime + many.ru_stime - few.ru_utime - few.ru_stime
-    return Soak(many.ru_maxrss - few.ru_maxrss, 1e6 * seconds / (flips - flips // 100))
+    return FlipsInC(many.ru_maxrss - few.ru_maxrss, 1e6 * seconds / (flips - flips // 100))
 
 
 def _run(program: Path, flips: int) -> resource.struct_rusage:
