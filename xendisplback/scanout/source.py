@@ -179,6 +179,8 @@ class Source:
         await self._dark.settle()
         async with self._still():
             self._frame, self.stalled = None, False
+            # What comes next is said, though it may be as before.
+            self.how = ""
             await self._hide()
 
     async def forget(self, frame: Frame) -> None:
