@@ -14,12 +14,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Final
 
 from xendisplback.host import Card, FdStore, KeptCard
+
+logger = logging.getLogger(__name__)
 
 CARD: Final = "card-"
 SCREEN: Final = "screen-"
@@ -50,7 +53,12 @@ def drop_pages(store: FdStore, domid: int, number: int) -> None:
 
 
 def _keep_bytes(store: FdStore, name: str, content: bytes) -> None:
-    fd = os.memfd_create("xendisplback", os.MFD_CLOEXEC)
+    try:
+        fd = os.memfd_create("xendisplback", os.MFD_CLOEXEC)
+    except OSError as error:
+        # Then a restart is seen, and all else goes on.
+        logger.warning("%s can't be kept for the next process: %s", name, error)
+        return
     try:
         os.pwrite(fd, content, 0)
         store.keep(name, fd)

@@ -196,9 +196,9 @@ async def connect(
         journal = Journal() if earlier is None else earlier
         if earlier is None:
             stack.callback(journal.close)
+        kept = _read(earlier, nodes) if earlier is not None else None
         pages = await _map_pages(grants, nodes.connectors, stack)
         # Before channels use the pages.
-        kept = _read(earlier, nodes) if earlier is not None else None
         flips = [journal.flip(n, *each) for n, each in enumerate(_addresses(pages))] if kept else []
         events = _open_events(backend, device.domid, nodes, stack)
         attention_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import msgspec
 
 from xendisplback._ext import load_flip
+from xendisplback.errors import HostError
 from xendisplback.frontend.nodes import FrontendNodes
 from xendisplback.protocol.displif import DbufCreate, FbAttach
 from xendisplback.protocol.ring import IN_PROD, RSP_PROD, U32
@@ -87,17 +88,20 @@ def checksum(refs: Sequence[int]) -> int:
 
 class Journal:
     def __init__(self, fd: int | None = None) -> None:
-        """``fd``: an earlier process's; owned. Raises JournalMismatch, OSError."""
-        self.fd = os.memfd_create("xendisplback-journal", os.MFD_CLOEXEC) if fd is None else fd
+        """``fd``: an earlier process's; owned. Raises JournalMismatch, HostError."""
         try:
-            if fd is None:
-                os.ftruncate(self.fd, PAGE + 2 * AREA)
-            elif os.fstat(fd).st_size != PAGE + 2 * AREA:
-                raise JournalMismatch("the journal has another size")
-            self._page = FileMapping(self.fd, PAGE)
-        except BaseException:
-            os.close(self.fd)
-            raise
+            self.fd = os.memfd_create("xendisplback-journal", os.MFD_CLOEXEC) if fd is None else fd
+            try:
+                if fd is None:
+                    os.ftruncate(self.fd, PAGE + 2 * AREA)
+                elif os.fstat(fd).st_size != PAGE + 2 * AREA:
+                    raise JournalMismatch("the journal has another size")
+                self._page = FileMapping(self.fd, PAGE)
+            except BaseException:
+                os.close(self.fd)
+                raise
+        except OSError as error:
+            raise HostError("a journal", call="memfd_create", errno=error.errno) from error
         self._lib = load_flip().lib
         self._address = self._page.address
 

@@ -71,7 +71,7 @@ class Frontend:
         if fd is not None:
             try:
                 return Journal(fd)
-            except (JournalMismatch, OSError) as error:
+            except (JournalMismatch, HostError) as error:
                 logger.warning("%s: can't be taken over: %s", self.device, error)
         self.settled.set()
         return None

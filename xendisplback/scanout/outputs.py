@@ -167,6 +167,7 @@ class Outputs:
 
     async def settle(self) -> None:
         """The guests of an earlier process are shown again, or it was tried: what else it left goes."""
+        await self.opened()
         self._settled = True
         for card in list(self._cards):
             try:

@@ -40,8 +40,17 @@ from xendisplback.sim.mapping import PageMapping
 class SimCard:
     """One at a time on a device. Raises HostError where it can't be had."""
 
-    def __init__(self, device: DisplayDevice, dmabufs: DmaBufs | None = None) -> None:
-        """``dmabufs``: the machine's; without it the card knows only its own."""
+    def __init__(
+        self,
+        device: DisplayDevice,
+        dmabufs: DmaBufs | None = None,
+        *,
+        take_over: bool = False,
+    ) -> None:
+        """``dmabufs``: the machine's; without it the card knows only its own.
+
+        ``take_over``: in the place of a killed daemon's.
+        """
         time.sleep(device.open_seconds)
         self._device = device
         self._dmabufs = DmaBufs() if dmabufs is None else dmabufs
@@ -50,7 +59,7 @@ class SimCard:
         try:
             if not device.dumb:
                 raise HostError("card without dumb buffers", call="drmGetCap", path=device.path)
-            device.take(self._send_event)
+            self._left = device.take(self._send_event, over=take_over)
         except Refused as refused:
             self._close_fds()
             raise self._error("drmSetMaster", refused) from refused
@@ -58,6 +67,8 @@ class SimCard:
             self._close_fds()
             raise
         self.probe()
+        lit = [c.id for c in self.connectors if c.crtc_id] if take_over else []
+        self.lit_before = frozenset(lit)
 
     @property
     def path(self) -> str:
@@ -183,16 +194,14 @@ class SimCard:
         self._read_fd = self._write_fd = -1
 
     @property
-    def lit_before(self) -> frozenset[int]:
-        """Nothing stays on a simulated screen when its daemon ends."""
-        return frozenset()
-
-    @property
     def before(self) -> bytes:
-        return b""
+        """Nothing is put back on a simulated screen."""
+        return b"dark"
 
     def remove_left(self) -> None:
-        pass
+        left, self._left = self._left, ()
+        for framebuffer in left:
+            framebuffer.close()
 
     def close(self) -> None:
         if self._read_fd >= 0:

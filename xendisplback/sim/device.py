@@ -272,14 +272,17 @@ class DisplayDevice:
 
     # What an open card does with it
 
-    def take(self, send_event: Callable[[bytes], None]) -> None:
-        """Become master. Raises Refused."""
+    def take(
+        self, send_event: Callable[[bytes], None], *, over: bool = False
+    ) -> Sequence[SimFramebuffer]:
+        """Become master; ``over``: in the place of a killed daemon. Returns its framebuffers. Raises Refused."""
         with self.lock:
             if self.gone:
                 raise Refused(errno.ENODEV, "the device is gone")
-            if self._send_event is not None:
+            if self._send_event is not None and not over:
                 raise Refused(errno.EBUSY, "another one is master")
             self._send_event = send_event
+            return [f for f in self.objects.framebuffers.values() if f not in self._others]
 
     def give_back(self) -> None:
         """No master any more: everything is blank."""

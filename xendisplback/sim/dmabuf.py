@@ -134,12 +134,17 @@ class SimExport:
         self._buffer = buffer
         self.fd = buffer.fd
 
+    def kill(self) -> None:
+        """With its process: whoever imported it has it still. Idempotent."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+            self._buffer.put()
+
     def close(self) -> None:
         if self.fd < 0:
             return
-        os.close(self.fd)
-        self.fd = -1
-        self._buffer.put()
+        self.kill()
         if not self._buffer.wait_released():
             raise HostError(
                 "something still holds a guest's dma-buf",

@@ -60,6 +60,12 @@ class EventChannelTable:
         with self.lock:
             return sum(handle.restricted_to == domid for handle in self._handles)
 
+    def end_of(self, domid: int) -> None:
+        """A process of that domain was killed: its handles are closed."""
+        with self.lock:
+            for handle in [each for each in self._handles if each.domid == domid]:
+                handle.close()
+
     def bury(self, handle: EventChannelHandle) -> None:
         """Its fds stay open until :meth:`close_buried`: the other end may be about to write to them."""
         self._handles.remove(handle)

@@ -214,7 +214,8 @@ class SimHost:
             if chosen and not any(device.matches(selector) for selector in chosen):
                 continue
             try:
-                cards.append(SimCard(device, self.memory.dmabufs))
+                over = device.path in kept
+                cards.append(SimCard(device, self.memory.dmabufs, take_over=over))
             except HostError as error:
                 errors.append(error)
         return cards, errors

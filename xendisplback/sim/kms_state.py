@@ -61,8 +61,18 @@ def touched_crtcs(state: Values, layout: Layout, objects: Objects) -> set[int]:
 
 
 def needs_modeset(before: Values, after: Values, objects: Objects) -> bool:
+    """As the kernel: another blob with the same mode is the same mode."""
+
+    def looks(state: Values, id: int) -> dict[str, object]:
+        values: dict[str, object] = dict(state[id])
+        if "MODE_ID" in values:
+            values["MODE_ID"] = objects.modes.get(state[id]["MODE_ID"])
+        return values
+
     return any(
-        before[id] != after[id] for id in after if id in objects.crtcs or id in objects.connectors
+        looks(before, id) != looks(after, id)
+        for id in after
+        if id in objects.crtcs or id in objects.connectors
     )
 
 

@@ -30,6 +30,7 @@ class SimGrantMapping:
         self._refs = tuple(refs)
         self._pages = pages
         self._open = True
+        machine.opened.add(self)
 
     @property
     def address(self) -> int:
@@ -42,8 +43,12 @@ class SimGrantMapping:
     def close(self) -> None:
         if self._open:
             self._open = False
+            self._machine.opened.discard(self)
             self._pages.close()
             self._machine.unmapped(self._memory, self._refs)
+
+    kill = close
+    """With the daemon's process."""
 
 
 class MachineMemory:
@@ -52,12 +57,20 @@ class MachineMemory:
         self.process = Process()
         """The daemon's."""
         self.dmabufs = DmaBufs(self.process)
+        self.opened: set[SimGrantMapping | SimExport] = set()
+        """What the daemon's process has."""
         self.backend = BackendMemory()
         self._domains: dict[int, GuestMemory] = {}
         self._mapped: Counter[int] = Counter()
         self._cma_pages = 0
         self._calls: Counter[str] = Counter()
         self._lock = threading.Lock()
+
+    def kill(self) -> None:
+        """The daemon's process: its mappings and files are closed."""
+        for each in list(self.opened):
+            each.kill()
+        self.opened.clear()
 
     def create(self, domid: int) -> GuestMemory:
         memory = self._domains[domid] = GuestMemory(domid, self.backend)
@@ -183,7 +196,9 @@ class SimGrantTable:
             machine.give_contiguous(taken)
 
         machine.now_mapped(memory, refs)
-        return SimExport(machine.dmabufs.create(pages, release))
+        export = SimExport(machine.dmabufs.create(pages, release))
+        machine.opened.add(export)
+        return export
 
     def grant(self, domid: int, dmabuf: int, pages: int) -> SimGrantedPages:
         machine = self._machine
