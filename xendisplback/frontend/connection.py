@@ -24,6 +24,7 @@ from xendisplback.frontend.requests import RequestHandler
 from xendisplback.host import EventChannels, GrantMapping
 from xendisplback.protocol.displif import PgFlip, Request
 from xendisplback.scanout.dark import DarkScreen
+from xendisplback.scanout.flips import new_eventfd
 from xendisplback.scanout.layout import GuestName
 from xendisplback.scanout.ways import REQUEST_SECONDS
 from xendisplback.xen.gnttab import DomainGrants
@@ -129,7 +130,7 @@ async def connect(
     with ExitStack() as stack:
         pages = await _map_pages(grants, nodes.connectors, stack)
         events = _open_events(backend, device.domid, nodes, stack)
-        attention_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        attention_fd = new_eventfd()
         stack.callback(os.close, attention_fd)
         channels: list[Channel] = []
         try:

@@ -10,12 +10,14 @@ a guest the 10 s that its toolstack waits. Until then a guest's first SET_CONFIG
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import trio
 
 from xendisplback.config import Config
+from xendisplback.errors import HostError
 from xendisplback.host import Card, Host
 from xendisplback.protocol.errors import RequestError
 from xendisplback.protocol.status import Status
@@ -35,6 +37,8 @@ CLOSE_SECONDS = 5.0
 MASTER_SECONDS = 5.0
 """How often a card that another program has is looked at."""
 SET_MASTER = "drmSetMaster"
+SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
+"""What passes: no descriptors, memory or threads are left."""
 
 
 class Outputs:
@@ -110,14 +114,21 @@ class Outputs:
             cards, errors = await trio.to_thread.run_sync(
                 self._host.open_cards, self._config.cards, held
             )
-            for error in errors:
-                if str(error) not in self._errors:
-                    self._errors.add(str(error))
-                    logger.error("card not used: %s", error)
+            refusals = list(errors)
             for card in cards:
-                await self._adopt(card)
-        if any(error.call == SET_MASTER for error in errors) and not self._scanning_later:
-            # Nobody tells when the other program lets go.
+                try:
+                    await self._adopt(card)
+                except HostError as error:
+                    refusals.append(error)
+            for refusal in refusals:
+                if str(refusal) not in self._errors:
+                    self._errors.add(str(refusal))
+                    logger.error("card not used: %s", refusal)
+        if (
+            any(each.call == SET_MASTER or each.errno in SHORT for each in refusals)
+            and not self._scanning_later
+        ):
+            # Nobody tells when the other program lets go, or when there is room again.
             self._scanning_later = True
             self._spawn(self._scan_later)
 
@@ -127,8 +138,13 @@ class Outputs:
         await self._scan()
 
     async def _adopt(self, card: Card) -> None:
+        """Raises HostError, with ``card`` closed."""
         facts = card_facts(card, self._config, self._domain)
-        opened = OpenCard(card, facts, self._spawn, self._changed, self._card_gone)
+        try:
+            opened = OpenCard(card, facts, self._spawn, self._changed, self._card_gone)
+        except HostError:
+            await trio.to_thread.run_sync(card.close)
+            raise
         self._cards.append(opened)
         self._spawn(opened.watch)
         await self._adopt_outputs(opened)
