@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -201,7 +202,7 @@ def test_a_ping_without_descriptors_is_lost_and_nothing_else(systemd: socket.soc
         resource.setrlimit(resource.RLIMIT_NOFILE, (systemd.fileno() + 1, hard))
         taken: list[int] = []
         try:
-            with pytest.raises(OSError, match="Too many open files"):
+            with suppress(OSError):
                 while True:
                     taken.append(os.dup(systemd.fileno()))
             notify("WATCHDOG=1")
