@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -192,6 +194,24 @@ def test_without_systemd_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> Non
     notify("READY=1")
     monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere/at/all")
     notify("READY=1")
+
+
+def test_a_ping_without_descriptors_is_lost_and_nothing_else(systemd: socket.socket) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with systemd:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (systemd.fileno() + 1, hard))
+        taken: list[int] = []
+        try:
+            with suppress(OSError):
+                while True:
+                    taken.append(os.dup(systemd.fileno()))
+            notify("WATCHDOG=1")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for fd in taken:
+                os.close(fd)
+        notify("WATCHDOG=1")
+        assert systemd.recv(100) == b"WATCHDOG=1"
 
 
 def test_journald_gets_a_priority_on_every_line(

@@ -19,12 +19,14 @@ def notify(state: str, fds: Sequence[int] = ()) -> None:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+    # No descriptor is left, systemd is restarting or its queue is full: a lost ping must not end the daemon.
+    with (
+        contextlib.suppress(OSError),
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock,
+    ):
         sock.setblocking(False)
-        # systemd is restarting or its queue is full: a lost ping must not end the daemon.
-        with contextlib.suppress(OSError):
-            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))
-            sock.sendmsg([state.encode()], [rights] if fds else [], 0, address)
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))
+        sock.sendmsg([state.encode()], [rights] if fds else [], 0, address)
 
 
 async def feed_watchdog() -> None:

@@ -34,6 +34,7 @@ from xendisplback.host import EventChannels, GrantMapping
 from xendisplback.kept import guest_name
 from xendisplback.protocol.displif import PgFlip, Request
 from xendisplback.scanout.dark import DarkScreen
+from xendisplback.scanout.flips import new_eventfd
 from xendisplback.scanout.layout import GuestName
 from xendisplback.scanout.permission import Permission
 from xendisplback.scanout.ways import REQUEST_SECONDS
@@ -201,7 +202,7 @@ async def connect(
         # Before channels use the pages.
         flips = [journal.flip(n, *each) for n, each in enumerate(_addresses(pages))] if kept else []
         events = _open_events(backend, device.domid, nodes, stack)
-        attention_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        attention_fd = new_eventfd()
         stack.callback(os.close, attention_fd)
         channels: list[Channel] = []
         try:

@@ -11,10 +11,12 @@ from xendisplback.errors import HostError, leaves
 from xendisplback.frontend.backend import Backend
 from xendisplback.frontend.device import Device
 from xendisplback.frontend.lifecycle import Frontend
+from xendisplback.protocol.xenbus import XenbusState
 from xendisplback.xen.store import StoreClosed
 
 logger = logging.getLogger(__name__)
 
+CLOSING = str(int(XenbusState.Closing))
 RESTART_SECONDS = 1.0
 """The pause after a frontend's task ended, so that a fault that returns at once can't keep us busy."""
 
@@ -103,8 +105,12 @@ class Discovery:
 
     async def _wanted(self, device: Device) -> bool:
         store, path = self._store, device.backend_path
+        state = await store.get(f"{path}/state")
+        if state == CLOSING:
+            # The toolstack waits for us to close it, though it ended before we saw it.
+            return True
         return (
-            await store.get(f"{path}/state") is not None
+            state is not None
             and await store.get(f"{path}/online") == "1"
             and await store.is_introduced(device.domid)
         )

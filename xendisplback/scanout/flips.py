@@ -29,6 +29,14 @@ STUCK_SECONDS: Final = 1.0
 """How long a flip event may take, as in C (XDB_STUCK_MS; a test compares)."""
 
 
+def new_eventfd() -> int:
+    """For C to say something to Python's loop. Raises HostError."""
+    try:
+        return os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+    except OSError as error:
+        raise HostError("no file descriptor is left", call="eventfd", errno=error.errno) from None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FlipPart:
     """How C shows one framebuffer on one output. It stays as it is while a :class:`FlipPath` has it."""
@@ -199,7 +207,7 @@ class CardFlips:
         self._lib = c.lib
         self._null = c.ffi.NULL
         self._path = path
-        self._failed_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._failed_fd = new_eventfd()
         self._handle = self._lib.xdb_card_new(fd, self._failed_fd)
         if not self._handle:
             number = c.ffi.errno

@@ -18,7 +18,7 @@ from xendisplback.errors import HostError
 from xendisplback.host import PreparedCommit
 from xendisplback.kms.geometry import Rect
 from xendisplback.scanout.copy_job import CopyJob
-from xendisplback.scanout.flips import STUCK_SECONDS, Scanout
+from xendisplback.scanout.flips import STUCK_SECONDS, Scanout, new_eventfd
 
 
 class MixPicture:
@@ -70,7 +70,7 @@ class Mix:
         c = load_flip()
         self._lib = c.lib
         self._null = c.ffi.NULL
-        self._attention_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._attention_fd = new_eventfd()
         first, second = [commit.argument for commit in composed] or [0, 0]
         period_ns = round(1e9 / refresh_rate)
         self.handle = c.lib.xdb_mix_new(

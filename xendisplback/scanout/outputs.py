@@ -10,6 +10,7 @@ a guest the 10 s that its toolstack waits. Until then a guest's first SET_CONFIG
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -47,6 +48,8 @@ CLOSE_SECONDS = 5.0
 MASTER_SECONDS = 5.0
 """How often a card that another program has is looked at."""
 SET_MASTER = "drmSetMaster"
+SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
+"""What passes: no descriptors, memory or threads are left."""
 
 
 class Outputs:
@@ -147,14 +150,21 @@ class Outputs:
                 self._host.open_cards, self._config.cards, held, self._kept
             )
             self._close_kept({card.path for card in cards})
-            for error in errors:
-                if str(error) not in self._errors:
-                    self._errors.add(str(error))
-                    logger.error("card not used: %s", error)
+            refusals = list(errors)
             for card in cards:
-                await self._adopt(card)
-        if any(error.call == SET_MASTER for error in errors) and not self._scanning_later:
-            # Nobody tells when the other program lets go.
+                try:
+                    await self._adopt(card)
+                except HostError as error:
+                    refusals.append(error)
+            for refusal in refusals:
+                if str(refusal) not in self._errors:
+                    self._errors.add(str(refusal))
+                    logger.error("card not used: %s", refusal)
+        if (
+            any(each.call == SET_MASTER or each.errno in SHORT for each in refusals)
+            and not self._scanning_later
+        ):
+            # Nobody tells when the other program lets go, or when there is room again.
             self._scanning_later = True
             self._spawn(self._scan_later)
 
@@ -183,10 +193,15 @@ class Outputs:
         await self._scan()
 
     async def _adopt(self, card: Card) -> None:
+        """Raises HostError, with ``card`` closed."""
+        facts = card_facts(card, self._config, self._domain)
+        try:
+            opened = OpenCard(card, facts, self._spawn, self._changed, self._card_gone)
+        except HostError:
+            await trio.to_thread.run_sync(card.close)
+            raise
         if not card.path.startswith(LEASE):
             keep_card(self._fd_store, card)
-        facts = card_facts(card, self._config, self._domain)
-        opened = OpenCard(card, facts, self._spawn, self._changed, self._card_gone)
         self._cards.append(opened)
         self._spawn(opened.watch)
         await self._adopt_outputs(opened)

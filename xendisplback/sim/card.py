@@ -34,7 +34,7 @@ from xendisplback.sim.kms_objects import (
     SimPlane,
 )
 from xendisplback.sim.kms_state import Refused
-from xendisplback.sim.mapping import PageMapping
+from xendisplback.sim.mapping import PageMapping, check_descriptors
 
 
 class SimCard:
@@ -54,6 +54,7 @@ class SimCard:
         time.sleep(device.open_seconds)
         self._device = device
         self._dmabufs = DmaBufs() if dmabufs is None else dmabufs
+        check_descriptors(2, "open")
         # A pipe is as atomic for 32 bytes as the kernel's queue of events.
         self._read_fd, self._write_fd = os.pipe2(os.O_CLOEXEC)
         try:
@@ -160,6 +161,7 @@ class SimCard:
 
     def _allocate(self, width: int, height: int, bits_per_pixel: int) -> DumbMemory:
         self._count_call("dumb", "drmModeCreateDumbBuffer")
+        check_descriptors(2, "drmModeCreateDumbBuffer")
         align = self._device.controller.dumb_pitch_align
         return DumbMemory(width, height, bits_per_pixel, align)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 
 from xendisplback.sim.process import Process
 
@@ -19,7 +20,9 @@ class SimFdStore:
         self._left: dict[str, list[int]] = {}
 
     def keep(self, name: str, fd: int) -> None:
-        self.held.setdefault(name, []).append(os.dup(fd))
+        # As notify(): where no descriptor is left, systemd is not told.
+        with suppress(OSError):
+            self.held.setdefault(name, []).append(os.dup(fd))
 
     def drop(self, name: str) -> None:
         for fd in self.held.pop(name, ()):

@@ -25,6 +25,7 @@ from xendisplback.sim.fd_store import SimFdStore
 from xendisplback.sim.kernel import SimKernel
 from xendisplback.sim.local_store import LocalStore
 from xendisplback.sim.machine import MachineMemory, SimGrantTable
+from xendisplback.sim.mapping import check_descriptors
 from xendisplback.sim.store_core import StoreCore
 from xendisplback.sim.store_server import StoreServer
 from xendisplback.sim.store_tree import DOM0
@@ -183,6 +184,7 @@ class SimHost:
         return SimGrantTable(self.memory, DOM0)
 
     def event_channels(self, domid: int) -> EventChannelHandle:
+        check_descriptors(2, "xenevtchn_open")
         return self.channels.open(DOM0, restricted_to=domid)
 
     @asynccontextmanager

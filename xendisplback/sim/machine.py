@@ -14,7 +14,7 @@ from xendisplback.host import ExportKind
 from xendisplback.sim.backend_memory import BackendMemory, SimGrantedPages, SimSharedPages
 from xendisplback.sim.dmabuf import BufferPages, DmaBufs, SimExport
 from xendisplback.sim.kernel import SimKernel
-from xendisplback.sim.mapping import PAGE, PageMapping
+from xendisplback.sim.mapping import PAGE, PageMapping, check_descriptors
 from xendisplback.sim.memory import GuestMemory
 from xendisplback.sim.process import OpenFile, Process
 
@@ -171,6 +171,7 @@ class SimGrantTable:
     def export(self, domid: int, refs: Sequence[int], kind: ExportKind) -> SimExport:
         machine, kernel = self._machine, self._machine.kernel
         machine.count_call("exports")
+        check_descriptors(2, "xengnttab_dmabuf_exp_from_refs")
         if not kernel.gntdev_dmabuf:
             raise _no_export("no such ioctl", errno.ENOTTY)
         if kernel.pv:

@@ -8,6 +8,8 @@ import mmap
 import os
 from collections.abc import Iterator, Sequence
 
+from xendisplback.errors import HostError
+
 PAGE = 4096
 _MAP_FIXED = 0x10
 _FAILED = ctypes.c_void_p(-1).value
@@ -70,6 +72,18 @@ def punch_hole(fd: int, first: int, count: int) -> None:
     """Give the memory of ``count`` pages back; they read as zeros then. Raises OSError."""
     if _libc.fallocate(fd, _KEEP_SIZE_PUNCH_HOLE, first * PAGE, count * PAGE) != 0:
         raise OSError(ctypes.get_errno(), "fallocate")
+
+
+def check_descriptors(count: int, call: str) -> None:
+    """Whether ``count`` more files can be opened. Raises HostError as ``call`` would."""
+    opened: list[int] = []
+    try:
+        opened += (os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(count))
+    except OSError as error:
+        raise HostError("no file descriptor is left", call=call, errno=error.errno) from None
+    finally:
+        for fd in opened:
+            os.close(fd)
 
 
 def memory_file(name: str, size: int) -> int:
