@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from tests.hostile.cases import ALL, Case, play
 from tests.hostile.hands import AttackSucceeded
@@ -26,7 +27,11 @@ CASE_LINES = 60
 
 @scenario(1500, machines=BOTH)
 def hostile_frontend(rig: Rig) -> str:
-    """Each attack has its outcome; the other guest's flips go on, none late, and its picture stays exact."""
+    """Each attack has its outcome; the other guest's flips go on, none late, and its picture stays exact.
+
+    Every second one here, the others on the other machine: all of them take ten minutes on either.
+    """
+    cases = ALL[BOTH.index(rig.machine.kind.name) :: len(BOTH)]
     for name in ("a", "b"):
         rig.guest(name).destroy()
     hostile = Guest(rig.dom0, without_frontend(rig.machine.kind.guest), "hostile", CONNECTORS)
@@ -41,13 +46,13 @@ def hostile_frontend(rig: Rig) -> str:
         try:
             hostile.create()
             hostile.wait_until_up()
-            failures = _play_all(rig, hostile, neighbour)
+            failures = _play(rig, cases, hostile, neighbour)
         finally:
             hostile.destroy()
         rig.no_zombies()
         log = rig.daemon.log()[since:]
         expect(not failures, "; ".join(failures))
-        expect(len(log) < CASE_LINES * len(ALL), f"{len(log)} lines of log")
+        expect(len(log) < CASE_LINES * len(cases), f"{len(log)} lines of log")
         # journalctl's word for a line with control characters.
         spoilt = [line for line in log if "blob data" in line or not line.isprintable()]
         expect(not spoilt, f"control characters in the log: {spoilt}")
@@ -56,7 +61,7 @@ def hostile_frontend(rig: Rig) -> str:
         with rig.own_guest("next", "Virtual-2:1024x768") as following:
             following.ask("mode 0 1024x768 XR24")
             rig.expect_picture(1, pattern(1024, 768, 0))
-    return f"{len(ALL)} cases, {len(log)} lines of log"
+    return f"{len(cases)} cases, {len(log)} lines of log"
 
 
 def _flip(guest: Guest) -> None:
@@ -67,10 +72,10 @@ def _flip(guest: Guest) -> None:
     guest.ask("flipfree 0")
 
 
-def _play_all(rig: Rig, hostile: Guest, neighbour: Guest) -> list[str]:
+def _play(rig: Rig, cases: Sequence[Case], hostile: Guest, neighbour: Guest) -> list[str]:
     hands = RigHands(rig.dom0, hostile, neighbour, "Virtual-1")
     failures: list[str] = []
-    for item in ALL:
+    for item in cases:
         started = time.monotonic()
         try:
             seen = at_once(play(item, hands))
