@@ -62,11 +62,8 @@ async def _page_out(m: Machine, when: str, other: Player, *, comes_back: bool) -
         await end(m, domain)
         return
     domain.memory.page_in()
-    if when == "before it connects":
-        # Refused while its rings could not be mapped: the driver is loaded again.
-        await domain.guest.unload()
-        await trio.sleep(0.1)
-        await domain.guest.load()
+    # Refused while its rings could not be mapped, and tried again by itself.
+    await domain.guest.connected()
     assert await try_to_use(domain)
     await end(m, domain)
 

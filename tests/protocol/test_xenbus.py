@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from xendisplback.protocol.xenbus import (
     FAILED,
+    SHORT,
     TABLE,
     TIMEOUTS,
     Action,
@@ -128,6 +129,12 @@ def test_refused_frontend_is_tried_again_only_when_it_publishes_anew() -> None:
         [INIT_WAIT, CONNECT],
         Phase.CONNECTED,
     )
+
+
+def test_what_the_host_refused_is_tried_again_by_itself() -> None:
+    assert SHORT.actions == (RELEASE,)
+    assert live(S.Initialised, TIMEOUT, phase=SHORT.phase) == ([CONNECT], Phase.CONNECTED)
+    assert live(S.Closed, phase=SHORT.phase) == ([INIT_WAIT], Phase.WAITING)
 
 
 def test_every_new_device_gets_a_first_step() -> None:

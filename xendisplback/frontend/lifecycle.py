@@ -21,6 +21,8 @@ from xendisplback.protocol.xenbus import (
     DWELL_SECONDS,
     FAILED,
     NOT_TAKEN_OVER,
+    REFUSED,
+    SHORT,
     TIMEOUTS,
     Action,
     Observed,
@@ -37,7 +39,6 @@ VERSIONS = "1,2"
 """The displif versions that we speak; libxl does not write the node."""
 
 _STOP = Step((Action.RELEASE, Action.CLOSED), Phase.ENDED)
-_REFUSED = Step((Action.RELEASE,), Phase.REFUSED)
 
 
 class Frontend:
@@ -217,7 +218,7 @@ class Frontend:
         self, scope: trio.CancelScope, ended: trio.Event, earlier: Journal | None
     ) -> None:
         """Task: connect and serve. What ends it ends this connection, nothing else."""
-        served = False
+        served, not_served = False, REFUSED
 
         async def on_connected(connection: Connection) -> None:
             nonlocal served
@@ -230,17 +231,18 @@ class Frontend:
 
         try:
             with scope:
-                await self._guard(earlier, on_connected)
+                not_served = await self._guard(earlier, on_connected)
         finally:
             self._settle()
             ended.set()
         if not scope.cancelled_caught:
-            not_served = _REFUSED if earlier is None else NOT_TAKEN_OVER
-            self._force(FAILED if served else not_served)
+            self._force(FAILED if served else not_served if earlier is None else NOT_TAKEN_OVER)
 
     async def _guard(
         self, earlier: Journal | None, on_connected: Callable[[Connection], Awaitable[None]]
-    ) -> None:
+    ) -> Step:
+        """What is to follow if it was not served at all."""
+        not_served = REFUSED
         try:
             domain = await read_identity(self._store, self.device)
             permission = self._backend.policy.permission(domain)
@@ -259,7 +261,9 @@ class Frontend:
             for error in leaves(group):
                 self._log.guest_fault(f"not served: {error}")
         except* HostError as group:
+            not_served = SHORT
             for error in leaves(group):
                 self._log.error("not served, the host refused: %s", error)
         except* Exception:
             self._log.exception("not served: a fault in xendisplback, please report it")
+        return not_served

@@ -56,6 +56,8 @@ class Phase(Enum):
     """Closing published and everything released; the guest needs time to see it."""
     REFUSED = auto()
     """What the frontend published can't be used. InitWait stays until it publishes anew."""
+    SHORT = auto()
+    """The host refused what the connection takes, as while the guest is paged out. It is tried again."""
     BROKEN = auto()
     """The frontend broke the protocol, or we failed: Closed is published, a pause, then InitWait."""
     ENDED = auto()
@@ -77,6 +79,7 @@ class Action(Enum):
 
 HOLD_SECONDS: Final = 0.2
 BROKEN_SECONDS: Final = 1.0
+SHORT_SECONDS: Final = 5.0
 DWELL_SECONDS: Final = 0.3
 
 
@@ -101,6 +104,7 @@ class Step:
 _S = XenbusState
 _HOLD = Step((Action.CLOSING,), Phase.HOLD)
 _WAIT = Step((Action.INIT_WAIT,), Phase.WAITING)
+_CONNECT = Step((Action.CONNECT,), Phase.CONNECTED)
 _DISCONNECT = Step((Action.RELEASE, Action.INIT_WAIT), Phase.WAITING)
 
 TABLE: Final[Mapping[tuple[Phase, XenbusState], Step]] = {
@@ -116,7 +120,7 @@ TABLE: Final[Mapping[tuple[Phase, XenbusState], Step]] = {
     (Phase.NEW, _S.Reconfigured): _WAIT,
     # Connected while we wait: it has not seen our InitWait yet, and will tear down by itself.
     (Phase.WAITING, _S.Initialising): _WAIT,
-    (Phase.WAITING, _S.Initialised): Step((Action.CONNECT,), Phase.CONNECTED),
+    (Phase.WAITING, _S.Initialised): _CONNECT,
     (Phase.WAITING, _S.Closing): _HOLD,
     # After an unplug the frontend sends no FB_DETACH and no DBUF_DESTROY: its state is all we get.
     (Phase.CONNECTED, _S.Unknown): _DISCONNECT,
@@ -130,17 +134,25 @@ TABLE: Final[Mapping[tuple[Phase, XenbusState], Step]] = {
     (Phase.REFUSED, _S.Initialising): _WAIT,
     (Phase.REFUSED, _S.Closing): _HOLD,
     (Phase.REFUSED, _S.Closed): _WAIT,
+    (Phase.SHORT, _S.Initialising): _WAIT,
+    (Phase.SHORT, _S.Closing): _HOLD,
+    (Phase.SHORT, _S.Closed): _WAIT,
     (Phase.BROKEN, _S.Closing): _HOLD,
 }
 
 TIMEOUTS: Final[Mapping[Phase, tuple[float, Step]]] = {
     Phase.HOLD: (HOLD_SECONDS, _WAIT),
+    Phase.SHORT: (SHORT_SECONDS, _CONNECT),
     Phase.BROKEN: (BROKEN_SECONDS, _WAIT),
 }
 """Phases that end by themselves: after how many seconds, and with what step."""
 
 _GONE = Step((Action.RELEASE,), Phase.ENDED)
 _OFFLINE = Step((Action.RELEASE, Action.CLOSED), Phase.ENDED)
+REFUSED = Step((Action.RELEASE,), Phase.REFUSED)
+"""For what the frontend published and can't be served with."""
+SHORT = Step((Action.RELEASE,), Phase.SHORT)
+"""For a connection that the host refused."""
 _TAKE_OVER = Step((Action.TAKE_OVER,), Phase.CONNECTED)
 NOT_TAKEN_OVER = _DISCONNECT
 """For a connection that could not be taken over: the guest sees an unplug, and connects anew."""
