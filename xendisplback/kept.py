@@ -135,8 +135,10 @@ class Kept:
 
     def guest(self, domid: int, index: int) -> int | None:
         """Its journal, once; the caller's to close."""
-        fd, *_ = self._fds.pop(guest_name(domid, index), (None,))
-        return fd
+        fds = self._fds.pop(guest_name(domid, index), [])
+        for fd in fds[1:]:
+            os.close(fd)
+        return fds[0] if fds else None
 
     def memories(self) -> dict[int, KeptMemory]:
         """By domain, once."""

@@ -232,6 +232,16 @@ async def test_what_does_not_match_costs_that_guest_an_unplug_and_no_other(
         red, green = await frames(other)
         await other.guest.displays[0].enable(red)
         await other.guest.displays[0].flip(green)
+        # From its new connection on it is as any other.
+        if what != "nodes":
+            await guest.connected()
+            red, _ = await frames(domain)
+            await guest.displays[0].enable(red)
+            caplog.clear()
+            await m.daemon.kill()
+            await m.next()
+            assert "connect anew" not in caplog.text
+            assert m.colour == RED
 
 
 async def test_a_guest_that_died_meanwhile_leaves_nothing(

@@ -230,6 +230,8 @@ async def connect(
                     channels.append(channel)
                 if kept is None:
                     connection.note()
+                    # One that could not be taken over may still be there.
+                    backend.fd_store.drop(name_in_store)
                     backend.fd_store.keep(name_in_store, journal.fd)
                 else:
                     # How buffers are held is a matter of the card.
