@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -274,3 +275,47 @@ async def test_a_stop_is_no_restart(monkeypatch: pytest.MonkeyPatch) -> None:
         assert set(m.host.fds.held) == set()
         await m.next()
         await domain.guest.connected()
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_killed_at_any_moment_nothing_a_guest_asks_for_is_lost(
+    monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """While it makes, shows and destroys buffers: every request succeeds, and the last flip is what is shown."""
+    choose = random.Random(seed)
+    async with scene(monkeypatch, kernel=SimKernel(gntdev_dmabuf=bool(seed % 2))) as m:
+        domain = await started(m)
+        guest, display = domain.guest, domain.guest.displays[0]
+        shown = RED
+        rounds = 0
+
+        async def work() -> None:
+            nonlocal shown, rounds
+            current, _ = await frames(domain)
+            await display.enable(current)
+            while True:
+                with trio.CancelScope(shield=True):
+                    for colour in (GREEN, RED):
+                        following = await guest.create_framebuffer(800, 600)
+                        following.buffer.pixels[:] = colour.to_bytes(4, "little") * (800 * 600)
+                        await display.flip(following)
+                        shown = colour
+                        await guest.destroy_framebuffer(current)
+                        current = following
+                    rounds += 1
+                await trio.lowlevel.checkpoint()
+
+        state_changes = unplugs(domain)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(work)
+            for _ in range(6):
+                before = rounds
+                await trio.sleep(choose.uniform(0, 0.2))
+                await m.daemon.kill()
+                await m.next()
+                while rounds < before + 2:
+                    await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+        assert state_changes() == 0
+        assert display.frame_done_timeouts == display.skipped_events == 0
+        assert m.colour == shown
