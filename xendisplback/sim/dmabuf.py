@@ -13,6 +13,7 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from xendisplback.errors import HostError
 from xendisplback.sim.mapping import PAGE
@@ -130,14 +131,18 @@ class DmaBufs:
 class SimExport:
     """Fulfils :class:`xendisplback.host.DmaBuf`."""
 
-    def __init__(self, buffer: SharedBuffer) -> None:
+    def __init__(self, buffer: SharedBuffer, process: set[Any]) -> None:
+        """``process``: what the daemon's has open, and from now on this."""
         self._buffer = buffer
+        self._process = process
         self.fd = buffer.fd
+        process.add(self)
 
     def kill(self) -> None:
         """With its process: whoever imported it has it still. Idempotent."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
+            self._process.discard(self)
             os.close(fd)
             self._buffer.put()
 

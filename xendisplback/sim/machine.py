@@ -197,9 +197,7 @@ class SimGrantTable:
             machine.give_contiguous(taken)
 
         machine.now_mapped(memory, refs)
-        export = SimExport(machine.dmabufs.create(pages, release))
-        machine.opened.add(export)
-        return export
+        return SimExport(machine.dmabufs.create(pages, release), machine.opened)
 
     def grant(self, domid: int, dmabuf: int, pages: int) -> SimGrantedPages:
         machine = self._machine
