@@ -12,6 +12,7 @@ import trio
 
 from tests.bench.spread import Spread
 from tests.bench.threads import resident_mib
+from xendisplback.config import BudgetSettings, Config
 from xendisplback.sim.daemon_thread import DaemonThread
 from xendisplback.sim.host import SimHost
 from xendisplback.sim.kernel import SimKernel
@@ -35,7 +36,8 @@ class BufferFigures:
 async def measure_buffers(count: int) -> BufferFigures:
     """Without a copy: each is exported, imported and made a framebuffer, then all of it undone."""
     async with SimHost(kernel=SimKernel(gntdev_dmabuf=True)) as host:
-        daemon = DaemonThread(host)
+        # What a buffer costs, not how many a guest is allowed.
+        daemon = DaemonThread(host, Config(budget=BudgetSettings(requests_per_second=1e6)))
         await trio.to_thread.run_sync(daemon.start)
         try:
             domain = await host.toolstack.create([("HDMI-A-1", "800x600")])

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,7 +90,7 @@ def test_what_is_no_journal_is_refused(journal: Journal, content: bytes) -> None
 
 
 def test_another_version_s_journal_is_refused(journal: Journal) -> None:
-    journal.write(replace(connection(), format=FORMAT + 1))
+    journal.write(msgspec.structs.replace(connection(), format=FORMAT + 1))
     with pytest.raises(JournalMismatch, match="format"):
         journal.read()
 

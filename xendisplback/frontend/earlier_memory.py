@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -18,8 +17,7 @@ from xendisplback.host import Card
 from xendisplback.xen.shared_memory import FileMapping
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryRecord:
+class MemoryRecord(msgspec.Struct, frozen=True):
     card: str | None
     """The path of the card whose memory it is; None: pages of gntalloc."""
     shape: tuple[int, ...]

@@ -44,16 +44,14 @@ class JournalMismatch(Exception):
     """The journal is not this version's, or not about what the guest's pages and nodes say."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeptBuffer:
+class KeptBuffer(msgspec.Struct, frozen=True):
     create: DbufCreate
     checksum: int
     """Of its grant references."""
     frames: list[FbAttach]
 
 
-@dataclass(frozen=True, slots=True)
-class KeptConnector:
+class KeptConnector(msgspec.Struct, frozen=True):
     fb_cookie: int
     """The framebuffer that it was told to show; 0: none."""
     crop: Crop | None
@@ -63,8 +61,7 @@ class KeptConnector:
     """The last one to a slow request, which may not have been given; b"": there was none."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeptConnection:
+class KeptConnection(msgspec.Struct, frozen=True):
     format: int
     nodes: FrontendNodes
     buffers: list[KeptBuffer]

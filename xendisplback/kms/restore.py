@@ -102,8 +102,7 @@ def plan(
     return changes
 
 
-@dataclass(frozen=True, slots=True)
-class Screen:
+class Screen(msgspec.Struct, frozen=True):
     """What is on a card's CRTCs."""
 
     objects: dict[int, SavedObject]

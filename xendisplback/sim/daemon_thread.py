@@ -14,8 +14,8 @@ from xendisplback.sim.loop_thread import LoopThread
 
 
 class DaemonThread:
-    def __init__(self, host: Host) -> None:
-        self.service = Service(Config(), host)
+    def __init__(self, host: Host, config: Config | None = None) -> None:
+        self.service = Service(config or Config(), host)
         self._thread = LoopThread("daemon", self._run)
 
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
