@@ -91,7 +91,8 @@ def _list(kinds: list[MachineKind]) -> None:
     for kind in kinds:
         print(f"{kind.name}:")
         for item in in_order(kind.name):
-            print(f"  {item.name:24} {item.shows}")
+            asked = " (only by its name)" if item.on_demand else ""
+            print(f"  {item.name:24} {item.shows}{asked}")
 
 
 def _choose(kinds: list[MachineKind], names: list[str] | None) -> dict[MachineKind, list[Scenario]]:
@@ -100,7 +101,11 @@ def _choose(kinds: list[MachineKind], names: list[str] | None) -> dict[MachineKi
     if unknown := [name for name in names or [] if name not in known]:
         sys.exit(f"rig: no scenario {', '.join(unknown)}; --list names them")
     chosen = {
-        kind: [item for item in in_order(kind.name) if names is None or item.name in names]
+        kind: [
+            item
+            for item in in_order(kind.name)
+            if (not item.on_demand if names is None else item.name in names)
+        ]
         for kind in kinds
     }
     return {kind: scenarios for kind, scenarios in chosen.items() if scenarios}

@@ -23,6 +23,8 @@ class Scenario:
     seconds: float
     function: Function
     machines: tuple[str, ...]
+    on_demand: bool
+    """Runs only when it is named."""
 
     @property
     def shows(self) -> str:
@@ -34,7 +36,7 @@ BOTH = tuple(MACHINES)
 
 
 def scenario(
-    seconds: float, machines: tuple[str, ...] = (X86_64.name,)
+    seconds: float, machines: tuple[str, ...] = (X86_64.name,), *, on_demand: bool = False
 ) -> Callable[[Function], Function]:
     """Registers a function in the order of the file; it fails when it takes longer than ``seconds``.
 
@@ -42,7 +44,7 @@ def scenario(
     """
 
     def register(function: Function) -> Function:
-        SCENARIOS.append(Scenario(function.__name__, seconds, function, machines))
+        SCENARIOS.append(Scenario(function.__name__, seconds, function, machines, on_demand))
         return function
 
     return register
