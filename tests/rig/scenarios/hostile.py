@@ -27,7 +27,7 @@ CASE_LINES = 60
 
 @scenario(900, machines=BOTH)
 def hostile_frontend(rig: Rig) -> str:
-    """A choice of attacks: each has its outcome; the other guest's flips go on, none late, its picture stays exact."""
+    """A choice of attacks: each has its outcome; the other guest flips on, none late, its picture stays exact."""
     # Others on the other machine.
     return _attack(rig, ALL[3 * BOTH.index(rig.machine.kind.name) :: 6])
 
