@@ -36,7 +36,6 @@ int xengnttab_dmabuf_imp_to_refs(xengnttab_handle *xgt, uint32_t domid, uint32_t
 int xengnttab_dmabuf_imp_release(xengnttab_handle *xgt, uint32_t fd);
 xengntshr_handle *xengntshr_open(struct xentoollog_logger *logger, unsigned open_flags);
 int xengntshr_close(xengntshr_handle *xgs);
-int xengntshr_fd(xengntshr_handle *xgs);
 void *xengntshr_share_pages(xengntshr_handle *xgs, uint32_t domid, int count, uint32_t *refs,
                             int writable);
 int xengntshr_unshare(xengntshr_handle *xgs, void *start_address, uint32_t count);

@@ -74,11 +74,6 @@ class SharedPages(GrantedPages, Protocol):
     """Granted pages that we can write too: ``length`` bytes at ``address``, zeroed."""
 
     @property
-    def fd(self) -> int:
-        """While it, or a copy of it, is open anywhere, they stay granted; mmap() maps them."""
-        ...
-
-    @property
     def address(self) -> int: ...
     @property
     def length(self) -> int: ...

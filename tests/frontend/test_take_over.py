@@ -109,8 +109,9 @@ async def test_a_guest_goes_on_flipping_after_its_daemon_was_killed(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, way: str
 ) -> None:
     caplog.set_level(logging.INFO)
-    kernel = SimKernel(gntdev_dmabuf=way == "zero copy")
-    controller = Controller(needs=MemoryNeeds.CONTIGUOUS, iommu=True)
+    kernel = SimKernel(gntdev_dmabuf=way != "copy")
+    # Its dumb buffers have the pitch of 800x600.
+    controller = Controller(needs=MemoryNeeds.CONTIGUOUS, iommu=True, dumb_pitch_align=64)
     be_alloc = way == "be-alloc"
     async with scene(
         monkeypatch,

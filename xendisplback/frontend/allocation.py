@@ -12,7 +12,8 @@ closes the backend before it kills the guest). So memory that a guest gives back
 given to the same guest again; it is freed when the domain is gone. Pages of gntalloc are safe to free, but the
 kernel has them until the guest unmaps them: they are treated alike, or a guest could have any number of them.
 Over our own end systemd holds the card's memory (its fd store): an open gntdev handle keeps its grants, and the
-dma-bufs behind them.
+dma-bufs behind them. Pages of gntalloc can't be held so: libxengnttab gives up the file's hold on them as soon as
+they are mapped. A guest that has any is not taken over by the next process, but connects anew.
 """
 
 from __future__ import annotations
@@ -152,7 +153,10 @@ class Allocator:
                     granted = self._grant(domid, dumb, pages)
                     memory = GrantedMemory(granted, dumb.address, create.shape, card, dumb)
                     record = MemoryRecord(card.path, create.shape, dumb.size, [*granted.refs])
-                    return self._enter(domid, memory, dumb.fd, record)
+                    number = self._enter(domid, memory)
+                    # Before the guest learns the references.
+                    keep_pages(self._fd_store, domid, number, dumb.fd, record.pack())
+                    return memory
             except BaseException:
                 dumb.close()
                 raise
@@ -162,20 +166,16 @@ class Allocator:
         with self._budget(domid, pages), self._granting:
             shared = self._table.share(domid, pages)
             memory = GrantedMemory(shared, shared.address, create.shape, refused=[refusal])
-            record = MemoryRecord(None, create.shape, shared.length, [*shared.refs])
-            return self._enter(domid, memory, shared.fd, record)
+            self._enter(domid, memory)
+            return memory
 
-    def _enter(
-        self, domid: int, memory: GrantedMemory, fd: int, record: MemoryRecord
-    ) -> GrantedMemory:
-        """``fd``, ``record``: for the next process."""
+    def _enter(self, domid: int, memory: GrantedMemory) -> int:
+        """Its number."""
         with self._lock:
             pool = self._pools.setdefault(domid, _Pool())
             number = pool.next_number
             pool.memories[number] = memory
-        # Before the guest learns the references.
-        keep_pages(self._fd_store, domid, number, fd, record.pack())
-        return memory
+        return number
 
     def _grant(self, domid: int, memory: CardMemory, pages: int) -> GrantedPages:
         with self._lock:
@@ -243,11 +243,9 @@ class Allocator:
             for number, (fd, record) in pool.earlier.items():
                 if record.shape != create.shape or checksum(record.refs) != references:
                     continue
-                # Another card can't have it as its own; the CPU can.
-                own = card if card is not None and card.path == record.card else None
-                if record.card is not None and own is None:
+                if card is None or card.path != record.card:
                     break
-                memory = map_again(os.dup(fd), record, own)
+                memory = map_again(os.dup(fd), record, card)
                 with self._lock:
                     os.close(pool.earlier.pop(number)[0])
                     pool.memories[number] = memory
@@ -288,11 +286,10 @@ class Allocator:
     def close(self) -> None:
         """The daemon ends: give up the pages of gntalloc, which the kernel frees when they are unmapped."""
         with ExitStack() as stack:
-            for domid, pool in self._pools.items():
-                for number, memory in pool.memories.items():
+            for pool in self._pools.values():
+                for memory in pool.memories.values():
                     if memory.card is None:
                         stack.callback(memory.end)
-                        stack.callback(drop_pages, self._fd_store, domid, number)
 
 
 def _dumb_memory(card: Card, create: DbufCreate) -> CardMemory:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Memory that an earlier process allocated for a guest (be-alloc=1), which maps it still.
+"""A card's memory that an earlier process allocated for a guest (be-alloc=1), which maps it still.
 
 systemd holds what it is made of, and a record of what it is (:mod:`xendisplback.kept`).
 """
@@ -18,8 +18,8 @@ from xendisplback.xen.shared_memory import FileMapping
 
 
 class MemoryRecord(msgspec.Struct, frozen=True):
-    card: str | None
-    """The path of the card whose memory it is; None: pages of gntalloc."""
+    card: str
+    """The path of the card whose memory it is."""
     shape: tuple[int, ...]
     size: int
     """Bytes."""
@@ -60,8 +60,7 @@ class _Mapped:
             os.close(fd)
 
 
-def map_again(fd: int, record: MemoryRecord, card: Card | None) -> GrantedMemory:
-    """Owns ``fd``: a dma-buf of ``card``'s memory, or gntalloc's file. Raises HostError."""
+def map_again(fd: int, record: MemoryRecord, card: Card) -> GrantedMemory:
+    """Owns ``fd``: a dma-buf of ``card``'s memory. Raises HostError."""
     mapped = _Mapped(fd, record)
-    memory = None if card is None else mapped
-    return GrantedMemory(mapped, mapped.address, record.shape, card, memory)
+    return GrantedMemory(mapped, mapped.address, record.shape, card, mapped)

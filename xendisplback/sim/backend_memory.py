@@ -59,14 +59,14 @@ class SimSharedPages(SimGrantedPages):
 
     def __init__(self, grants: Grants, domid: int, pages: int) -> None:
         self.length = pages * PAGE
-        self.fd = memory_file("sim-gntalloc", self.length)
-        self._mapping = PageMapping(self.fd, range(pages), writable=True)
+        self._file = memory_file("sim-gntalloc", self.length)
+        self._mapping = PageMapping(self._file, range(pages), writable=True)
         self.address = self._mapping.address
-        super().__init__(grants, domid, self.fd, pages, self._free)
+        super().__init__(grants, domid, self._file, pages, self._free)
 
     def _free(self) -> None:
         self._mapping.close()
-        os.close(self.fd)
+        os.close(self._file)
 
 
 class BackendMemory:

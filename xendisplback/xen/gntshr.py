@@ -29,7 +29,7 @@ _LIMIT_HINT = (
 class Shared:
     """Fulfils :class:`xendisplback.host.SharedPages`.
 
-    On a handle of their own: its file holds these pages and no others, which are what it maps from its start on.
+    On a handle of their own, which is closed with them.
     """
 
     def __init__(self, domid: int, pages: int) -> None:
@@ -53,10 +53,6 @@ class Shared:
         self.refs: Sequence[int] = xen.ffi.unpack(refs, pages)
         self.address = int(xen.ffi.cast("uintptr_t", address))
         self.length = pages * PAGE
-
-    @property
-    def fd(self) -> int:
-        return self._xen.lib.xengntshr_fd(self._handle)
 
     def close(self) -> None:
         if not self._closing.begin():

@@ -101,6 +101,8 @@ def be_alloc_zero_copy(rig: Rig) -> str:
 def be_alloc_outlives_the_daemon(rig: Rig) -> str:
     """Contiguous memory that a guest maps: daemon stopped and killed, guest destroyed; freed, but not before."""
     with controller(rig, "iommu=0 contiguous=1", toml=ALLOWED):
+        # Its cards are opened after it has said READY.
+        time.sleep(3)
         before = rig.daemon.kept_files()
         with rig.own_guest("e", "HDMI-A-1:800x600", be_alloc=True) as guest:
             shown(rig, guest, "800x600 XR24", RAMFB)
