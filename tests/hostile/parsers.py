@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from tests.hostile.choices import Choices
-from xendisplback.kms.uevents import parse_uevent
+from xendisplback.kms.uevents import parse_udev, parse_uevent
 from xendisplback.protocol.directory import DirectoryFill, DirectoryWalk
 from xendisplback.protocol.displif import (
     DbufCreate,
@@ -103,7 +103,8 @@ def _edid(choose: Choices) -> None:
 
 
 def _uevent(choose: Choices) -> None:
-    parse_uevent(choose.bytes(choose.below(256)))
+    parse_uevent(choose.bytes(choose.below(256)), udev=False)
+    parse_udev(choose.bytes(choose.below(256)))
 
 
 PARSERS = (_request, _buffer, _directory, _node, _edid, _uevent)

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel's word that display devices came, went or changed: uevents of subsystem drm, by netlink.
+"""That display devices came, went or changed: uevents of subsystem drm, by netlink.
 
-udev is not needed: devtmpfs makes a device's node before its uevent is sent.
+The kernel says so, and makes a device's node before: udev is not needed. Where it runs, it is asked what comes:
+only then has the node the group by which a daemon that is not root may open it.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator
+import struct
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -18,33 +21,62 @@ from xendisplback.errors import HostError
 from xendisplback.host import DisplayChange
 
 NETLINK_KOBJECT_UEVENT: Final = 15
+# Both are masks. Only root's messages reach either (linux/netlink.h: NL_CFG_F_NONROOT_SEND is not set).
 KERNEL_GROUP: Final = 1
-"""Group 2 has udev's own messages."""
+UDEV_GROUP: Final = 2
+# libudev asks the same.
+UDEV_RUNS: Final = "/run/udev/control"
+# src/libsystemd/sd-device/device-monitor.c: 8 bytes, the magic number, this header's size, where and how long the
+# properties are; the rest is for filters.
+UDEV_PREFIX: Final = b"libudev\0"
+UDEV_MAGIC: Final = b"\xfe\xed\xca\xfe"
+UDEV_HEADER: Final = struct.Struct("=8s4s3I")
 MAX_SIZE: Final = 8192
 """linux/kobject.h: UEVENT_BUFFER_SIZE is 2048."""
 
 
-def parse_uevent(message: bytes) -> DisplayChange | None:
-    """What ``message`` says about a card; None: nothing.
+def parse_uevent(message: bytes, *, udev: bool) -> DisplayChange | None:
+    """What the kernel's ``message`` says about a card; None: nothing, or ``udev`` runs and says it later.
 
     It is ``ACTION@DEVPATH`` and then ``KEY=VALUE``s, each ended by a zero (lib/kobject_uevent.c).
     """
-    header, *pairs = message.split(b"\0")
+    header, _, properties = message.partition(b"\0")
     if b"@" not in header:
         return None
-    values = dict(pair.split(b"=", 1) for pair in pairs if b"=" in pair)
-    name = values.get(b"DEVNAME", b"")
-    number = name.removeprefix(b"dri/card")
-    if values.get(b"SUBSYSTEM") != b"drm" or number == name or not number.isdigit():
+    return _change(properties, {b"change", b"remove"} if udev else {b"add", b"change", b"remove"})
+
+
+def parse_udev(message: bytes) -> DisplayChange | None:
+    """What udev's ``message`` adds to the kernel's: a new card's node is as it will be."""
+    if len(message) < UDEV_HEADER.size:
         return None
-    return DisplayChange(f"/dev/{name.decode('ascii')}", gone=values.get(b"ACTION") == b"remove")
+    prefix, magic, _, start, length = UDEV_HEADER.unpack_from(message)
+    if (prefix, magic) != (UDEV_PREFIX, UDEV_MAGIC):
+        return None
+    return _change(message[start : start + length], {b"add"})
+
+
+def _change(properties: bytes, actions: Collection[bytes]) -> DisplayChange | None:
+    values = dict(pair.split(b"=", 1) for pair in properties.split(b"\0") if b"=" in pair)
+    action = values.get(b"ACTION")
+    # The kernel's has no /dev/ before it, udev's has.
+    name = values.get(b"DEVNAME", b"").removeprefix(b"/dev/")
+    number = name.removeprefix(b"dri/card")
+    if (
+        action not in actions
+        or values.get(b"SUBSYSTEM") != b"drm"
+        or number == name
+        or not number.isdigit()
+    ):
+        return None
+    return DisplayChange(f"/dev/{name.decode('ascii')}", gone=action == b"remove")
 
 
 @asynccontextmanager
 async def display_changes() -> AsyncGenerator[AsyncIterator[DisplayChange], None]:
     """Raises HostError."""
     try:
-        kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_KOBJECT_UEVENT)
+        uevents = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_KOBJECT_UEVENT)
     except OSError as error:
         raise HostError(
             "hot-plug can't be noticed",
@@ -52,17 +84,17 @@ async def display_changes() -> AsyncGenerator[AsyncIterator[DisplayChange], None
             errno=error.errno,
             hint="in a systemd unit: RestrictAddressFamilies with AF_NETLINK",
         ) from error
-    with kernel:
-        kernel.setblocking(False)
-        kernel.bind((0, KERNEL_GROUP))
-        yield _changes(kernel)
+    with uevents:
+        uevents.setblocking(False)
+        uevents.bind((0, KERNEL_GROUP | UDEV_GROUP))
+        yield _changes(uevents, udev=os.path.exists(UDEV_RUNS))
 
 
-async def _changes(kernel: socket.socket) -> AsyncGenerator[DisplayChange, None]:
+async def _changes(uevents: socket.socket, *, udev: bool) -> AsyncGenerator[DisplayChange, None]:
     while True:
-        await trio.lowlevel.wait_readable(kernel)
+        await trio.lowlevel.wait_readable(uevents)
         try:
-            message, (sender, _) = kernel.recvfrom(MAX_SIZE)
+            message, (sender, group) = uevents.recvfrom(MAX_SIZE)
         except OSError as error:
             if error.errno == errno.ENOBUFS:
                 # Some were lost: look everywhere.
@@ -71,6 +103,9 @@ async def _changes(kernel: socket.socket) -> AsyncGenerator[DisplayChange, None]
             if error.errno in (errno.EAGAIN, errno.EINTR):
                 continue
             raise HostError("hot-plug", call="recvfrom", errno=error.errno) from error
-        change = parse_uevent(message) if sender == 0 else None
+        if group == UDEV_GROUP:
+            change = parse_udev(message)
+        else:
+            change = parse_uevent(message, udev=udev) if sender == 0 else None
         if change is not None:
             yield change
