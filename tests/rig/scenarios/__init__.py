@@ -7,6 +7,7 @@ from tests.rig.scenario import SCENARIOS, Scenario
 from tests.rig.scenarios import (
     be_alloc,
     endings,
+    faults,
     figures,
     flips,
     hostile,
@@ -42,6 +43,7 @@ ORDER = [
         toolstack,
         endings,
         restarts,
+        faults,
         zero_copy,
         be_alloc,
         hotplug,
