@@ -79,12 +79,16 @@ class BudgetSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, re
     memory_total: Annotated[int, msgspec.Meta(ge=0)] = 512
     """MiB."""
     buffers_per_domain: Annotated[int, msgspec.Meta(ge=0)] = 256
+    buffers_total: Annotated[int, msgspec.Meta(ge=0)] = 4096
     framebuffers_per_domain: Annotated[int, msgspec.Meta(ge=0)] = 1024
+    framebuffers_total: Annotated[int, msgspec.Meta(ge=0)] = 16384
     connectors_per_domain: Annotated[int, msgspec.Meta(ge=0)] = 16
+    connectors_total: Annotated[int, msgspec.Meta(ge=0)] = 128
+    """Each has a thread and some descriptors here."""
     requests_per_second: Annotated[float, msgspec.Meta(ge=1)] = 1000.0
-    """Of a connection, but for flips."""
+    """Of a domain, but for flips."""
     store_events_per_second: Annotated[float, msgspec.Meta(ge=1)] = 50.0
-    """Of a device."""
+    """Of a domain."""
 
 
 class LayerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):

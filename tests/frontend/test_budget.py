@@ -45,7 +45,9 @@ async def refused(guest: Guest) -> int:
         (budget(grants_per_domain=3 * PAGES + 20), "grants-per-domain"),
         (budget(grants_total=3 * PAGES + 20), "grants-total"),
         (budget(buffers_per_domain=3), "buffers-per-domain"),
+        (budget(buffers_total=3), "buffers-total"),
         (budget(framebuffers_per_domain=3), "framebuffers-per-domain"),
+        (budget(framebuffers_total=3), "framebuffers-total"),
     ],
 )
 async def test_over_a_budget_one_request_fails_and_the_operator_is_told_once(
@@ -174,6 +176,13 @@ async def test_a_state_that_changes_without_end_is_looked_at_seldom_and_in_the_e
         domain.store.write(path, "6")
         with trio.fail_after(3):
             await m.released(domain.domid)
+
+
+def test_all_of_a_domain_s_devices_have_one_rate() -> None:
+    budgets = Budgets(BudgetSettings())
+    one = budgets.of(1)
+    assert budgets.of(1) is one
+    assert budgets.of(2).requests is not one.requests
 
 
 class Clock:

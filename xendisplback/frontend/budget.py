@@ -2,8 +2,9 @@
 """How much of dom0 guests may use, each and together: ``[budget]`` of the configuration.
 
 What is taken is given back when it is freed, by whichever thread does that. Amounts that are refused cost the
-guest the request; rates cost it time. What is allocated for guests has budgets of its own, because it outlives
-connections (:mod:`~xendisplback.frontend.allocation`).
+guest the request; rates cost it time, and have no total: in one, a guest could use up the others' share. What is
+allocated for guests has budgets of its own, because it outlives connections
+(:mod:`~xendisplback.frontend.allocation`).
 
 The framebuffers of a card that pictures are copied into are in no budget: they are as large as monitors' modes or
 layers, and two for each place where a guest is shown, all of which is the operator's to say.
@@ -17,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import Final
+from weakref import WeakValueDictionary
 
 from xendisplback.config import BudgetSettings
 from xendisplback.protocol.errors import RequestError
@@ -77,25 +79,32 @@ class Budgets:
                 settings.memory_total * PAGES_PER_MIB,
                 "memory",
             ),
-            Kind.BUFFERS: (settings.buffers_per_domain, None, "buffers"),
-            Kind.FRAMEBUFFERS: (settings.framebuffers_per_domain, None, "framebuffers"),
-            Kind.CONNECTORS: (settings.connectors_per_domain, None, "connectors"),
+            Kind.BUFFERS: (settings.buffers_per_domain, settings.buffers_total, "buffers"),
+            Kind.FRAMEBUFFERS: (
+                settings.framebuffers_per_domain,
+                settings.framebuffers_total,
+                "framebuffers",
+            ),
+            Kind.CONNECTORS: (
+                settings.connectors_per_domain,
+                settings.connectors_total,
+                "connectors",
+            ),
         }
         """Of one domain, of all, and what the keys begin with."""
+        self._domains: WeakValueDictionary[int, DomainBudget] = WeakValueDictionary()
 
     def of(self, domid: int) -> DomainBudget:
-        return DomainBudget(self, domid)
+        """The same one for all who hold it."""
+        budget = self._domains.get(domid)
+        if budget is None:
+            budget = self._domains[domid] = DomainBudget(self, domid, self._settings)
+        return budget
 
     def used(self, kind: Kind, domid: int | None = None) -> int:
         """By one domain, or by all."""
         with self._lock:
             return self._sum(kind) if domid is None else self._used[domid, kind]
-
-    def request_pace(self) -> Pace:
-        return Pace(self._settings.requests_per_second)
-
-    def store_pace(self) -> Pace:
-        return Pace(self._settings.store_events_per_second)
 
     def _sum(self, kind: Kind) -> int:
         return sum(amount for (_, each), amount in self._used.items() if each is kind)
@@ -107,7 +116,7 @@ class Budgets:
             used = self._used[domid, kind]
             if used + amount > limit:
                 raise self._refusal(domid, kind, amount, used, f"{key}-per-domain", limit)
-            if total is not None and (all_used := self._sum(kind)) + amount > total:
+            if (all_used := self._sum(kind)) + amount > total:
                 raise self._refusal(domid, kind, amount, all_used, f"{key}-total", total)
             self._used[domid, kind] += amount
 
@@ -133,9 +142,11 @@ class Budgets:
 class DomainBudget:
     """Of one domain, all its devices together."""
 
-    def __init__(self, budgets: Budgets, domid: int) -> None:
+    def __init__(self, budgets: Budgets, domid: int, settings: BudgetSettings) -> None:
         self._budgets = budgets
         self._domid = domid
+        self.requests = Pace(settings.requests_per_second)
+        self.store_events = Pace(settings.store_events_per_second)
 
     def take(self, kind: Kind, amount: int = 1) -> None:
         """Raises OverBudget, and nothing is taken."""

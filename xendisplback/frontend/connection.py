@@ -208,7 +208,7 @@ async def connect(
         try:
             async with trio.open_nursery() as nursery:
                 connection = Connection(
-                    *(nodes, handler, journal, backend.budgets.request_pace()),
+                    *(nodes, handler, journal, budget.requests),
                     *(attention_fd, nursery),
                 )
                 channels = connection.channels

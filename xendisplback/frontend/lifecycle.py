@@ -53,7 +53,8 @@ class Frontend:
         self._journal = self._earlier_journal(backend)
         self._backend = backend
         self._store = backend.store
-        self._grants = DomainGrants(backend.grants, device.domid, backend.budgets.of(device.domid))
+        self._budget = backend.budgets.of(device.domid)
+        self._grants = DomainGrants(backend.grants, device.domid, self._budget)
         self._lines = GuestLines()
         self._log = GuestLog(logger, str(device), self._lines)
         self._phase = Phase.NEW
@@ -62,7 +63,6 @@ class Frontend:
         self._seen = XenbusState.Unknown
         """The frontend's state when it was last looked at."""
         self._poked = trio.Event()
-        self._pace = backend.budgets.store_pace()
         self._forced: Step | None = None
         self._connection_scope: trio.CancelScope | None = None
         self._connection_ended = trio.Event()
@@ -124,7 +124,7 @@ class Frontend:
         with trio.move_on_at(self._phase_since + seconds):
             await self._poked.wait()
             # A guest that writes its state without end is looked at less often, and always once more.
-            await trio.sleep(self._pace.take())
+            await trio.sleep(self._budget.store_events.take())
             return None
         return timeout_step
 
