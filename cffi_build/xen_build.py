@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Builds ``xendisplback._ext._xen``: libxengnttab and libxenevtchn."""
+"""Builds ``xendisplback._ext._xen``: libxengnttab and libxenevtchn, and gntalloc's structures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ struct xentoollog_logger *xdb_silent_logger(void);
 # xengnttab.h
 ffibuilder.cdef("""
 typedef struct xengntdev_handle xengnttab_handle;
-typedef struct xengntdev_handle xengntshr_handle;
 #define GNTDEV_DMA_FLAG_WC ...
 #define GNTDEV_DMA_FLAG_COHERENT ...
 xengnttab_handle *xengnttab_open(struct xentoollog_logger *logger, unsigned open_flags);
@@ -34,11 +33,19 @@ int xengnttab_dmabuf_exp_wait_released(xengnttab_handle *xgt, uint32_t fd, uint3
 int xengnttab_dmabuf_imp_to_refs(xengnttab_handle *xgt, uint32_t domid, uint32_t fd,
                                  uint32_t count, uint32_t *refs);
 int xengnttab_dmabuf_imp_release(xengnttab_handle *xgt, uint32_t fd);
-xengntshr_handle *xengntshr_open(struct xentoollog_logger *logger, unsigned open_flags);
-int xengntshr_close(xengntshr_handle *xgs);
-void *xengntshr_share_pages(xengntshr_handle *xgs, uint32_t domid, int count, uint32_t *refs,
-                            int writable);
-int xengntshr_unshare(xengntshr_handle *xgs, void *start_address, uint32_t count);
+""")
+
+# xen/sys/gntalloc.h
+ffibuilder.cdef("""
+struct ioctl_gntalloc_alloc_gref {
+    uint16_t domid;
+    uint16_t flags;
+    uint32_t count;
+    uint64_t index;
+    uint32_t gref_ids[...];
+};
+#define GNTALLOC_FLAG_WRITABLE ...
+#define IOCTL_GNTALLOC_ALLOC_GREF ...
 """)
 
 # xenevtchn.h. The last three are called from C (flip_channel.c), by their addresses.
@@ -61,9 +68,11 @@ ffibuilder.set_source_pkgconfig(
     """
     #include <stdint.h>
     #include <stdio.h>
+    #include <sys/ioctl.h>
     #include <xengnttab.h>
     #include <xenevtchn.h>
     #include <xentoollog.h>
+    #include <xen/sys/gntalloc.h>
 
     static struct xentoollog_logger *xdb_silent_logger(void)
     {

@@ -74,6 +74,11 @@ class SharedPages(GrantedPages, Protocol):
     """Granted pages that we can write too: ``length`` bytes at ``address``, zeroed."""
 
     @property
+    def fd(self) -> int:
+        """While it, or a copy of it, is open anywhere, they stay granted; they can be mapped from its offset 0."""
+        ...
+
+    @property
     def address(self) -> int: ...
     @property
     def length(self) -> int: ...
@@ -106,6 +111,10 @@ class GrantTable(Protocol):
 
     def share(self, domid: int, pages: int) -> SharedPages:
         """Allocate and grant pages (gntalloc); the kernel keeps them until the guest unmapped them. Blocking."""
+        ...
+
+    def share_again(self, fd: int, refs: Sequence[int]) -> SharedPages:
+        """What an earlier process's :meth:`share` made, of its file; owns ``fd``."""
         ...
 
     def close(self) -> None: ...

@@ -7,7 +7,7 @@
 ``routes``                      what ``xendisplback route`` has changed since the configuration was read (a memfd)
 ``guest-DOMID-DEVICE``          the journal of a connected frontend (:mod:`xendisplback.frontend.journal`)
 ``be-alloc-DOMID``              gntdev's handle, which keeps card memory granted that a guest maps
-``be-pages-DOMID-N``            such memory (a dma-buf)
+``be-pages-DOMID-N``            memory that a guest maps: such a dma-buf, or gntalloc's file
 ``be-record-DOMID-N``           what that memory is (a memfd; :mod:`xendisplback.frontend.earlier_memory`)
 ==============================  ==================================================================================
 """

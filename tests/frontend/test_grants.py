@@ -78,6 +78,9 @@ class SlowTable:
     def share(self, domid: int, pages: int) -> SharedPages:
         raise NotImplementedError
 
+    def share_again(self, fd: int, refs: Sequence[int]) -> SharedPages:
+        raise NotImplementedError
+
     def close(self) -> None:
         self.closed.set()
 

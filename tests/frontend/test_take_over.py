@@ -104,15 +104,15 @@ async def frames(domain: Domain) -> list[GuestFramebuffer]:
 BE_ALLOC = Config(be_alloc=BackendAllocation(per_domain=16))
 
 
-@pytest.mark.parametrize("way", ["copy", "zero copy", "be-alloc"])
+@pytest.mark.parametrize("way", ["copy", "zero copy", "be-alloc", "be-alloc by gntalloc"])
 async def test_a_guest_goes_on_flipping_after_its_daemon_was_killed(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, way: str
 ) -> None:
     caplog.set_level(logging.INFO)
-    kernel = SimKernel(gntdev_dmabuf=way != "copy")
+    kernel = SimKernel(gntdev_dmabuf=way in ("zero copy", "be-alloc"))
     # Its dumb buffers have the pitch of 800x600.
     controller = Controller(needs=MemoryNeeds.CONTIGUOUS, iommu=True, dumb_pitch_align=64)
-    be_alloc = way == "be-alloc"
+    be_alloc = way.startswith("be-alloc")
     async with scene(
         monkeypatch,
         config=BE_ALLOC if be_alloc else None,
@@ -132,6 +132,8 @@ async def test_a_guest_goes_on_flipping_after_its_daemon_was_killed(
             assert m.colour == GREEN, "the picture stays"
             await m.next()
             assert "taken over, as it was" in caplog.text
+            assert ("card's memory" in caplog.text) == be_alloc
+            caplog.clear()
             assert m.colour == GREEN
             await display.flip(red)
             await display.flip(green)

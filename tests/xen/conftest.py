@@ -9,7 +9,7 @@ import pytest
 
 from tests.xen.library import Library
 from xendisplback._ext import load_xen
-from xendisplback.xen import gntshr, gnttab
+from xendisplback.xen import gnttab
 
 
 @pytest.fixture
@@ -24,6 +24,5 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         return True
 
     monkeypatch.setattr(gnttab, "load_xen", load)
-    monkeypatch.setattr(gntshr, "load_xen", load)
     monkeypatch.setattr(os, "access", permitted)
     return fake

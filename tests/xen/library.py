@@ -89,21 +89,3 @@ class Library:
             self._ffi.errno = errno.ENOENT
             return -1
         return self._done("end grants")
-
-    def xengntshr_open(self, logger: object, flags: int) -> object:
-        self.calls.append("open gntalloc")
-        return self._ffi.cast("void *", 1)
-
-    def xengntshr_close(self, handle: object) -> int:
-        self.calls.append("close gntalloc")
-        return 0
-
-    def xengntshr_share_pages(
-        self, handle: object, domid: int, count: int, refs: list[int], writable: int
-    ) -> object:
-        for index in range(count):
-            refs[index] = REFS[index]
-        return self._pages(f"share {count} with {domid}, writable {writable}")
-
-    def xengntshr_unshare(self, handle: object, start: object, count: int) -> int:
-        return self._done(f"unshare {count}")

@@ -11,9 +11,8 @@ and dom0's page lists are corrupted (seen on the rig with Linux 7.2: dom0 died o
 closes the backend before it kills the guest). So memory that a guest gives back stays granted, counts, and is
 given to the same guest again; it is freed when the domain is gone. Pages of gntalloc are safe to free, but the
 kernel has them until the guest unmaps them: they are treated alike, or a guest could have any number of them.
-Over our own end systemd holds the card's memory (its fd store): an open gntdev handle keeps its grants, and the
-dma-bufs behind them. Pages of gntalloc can't be held so: libxengnttab gives up the file's hold on them as soon as
-they are mapped. A guest that has any is not taken over by the next process, but connects anew.
+Over our own end systemd holds it all (its fd store): the dma-bufs of a card's memory and the gntdev handle that
+keeps their grants, and gntalloc's files.
 """
 
 from __future__ import annotations
@@ -166,7 +165,11 @@ class Allocator:
         with self._budget(domid, pages), self._granting:
             shared = self._table.share(domid, pages)
             memory = GrantedMemory(shared, shared.address, create.shape, refused=[refusal])
-            self._enter(domid, memory)
+            why = refusal.call, refusal.errno, refusal.meaning
+            record = MemoryRecord(None, create.shape, shared.length, [*shared.refs], why)
+            number = self._enter(domid, memory)
+            # Before the guest learns the references.
+            keep_pages(self._fd_store, domid, number, shared.fd, record.pack())
             return memory
 
     def _enter(self, domid: int, memory: GrantedMemory) -> int:
@@ -243,9 +246,9 @@ class Allocator:
             for number, (fd, record) in pool.earlier.items():
                 if record.shape != create.shape or checksum(record.refs) != references:
                     continue
-                if card is None or card.path != record.card:
+                if record.card not in (None, card and card.path):
                     break
-                memory = map_again(os.dup(fd), record, card)
+                memory = map_again(os.dup(fd), record, card, self._table)
                 with self._lock:
                     os.close(pool.earlier.pop(number)[0])
                     pool.memories[number] = memory
@@ -286,10 +289,11 @@ class Allocator:
     def close(self) -> None:
         """The daemon ends: give up the pages of gntalloc, which the kernel frees when they are unmapped."""
         with ExitStack() as stack:
-            for pool in self._pools.values():
-                for memory in pool.memories.values():
+            for domid, pool in self._pools.items():
+                for number, memory in pool.memories.items():
                     if memory.card is None:
                         stack.callback(memory.end)
+                        stack.callback(drop_pages, self._fd_store, domid, number)
 
 
 def _dumb_memory(card: Card, create: DbufCreate) -> CardMemory:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from xendisplback.sim.dmabuf import SharedBuffer
 from xendisplback.sim.grants import Grants
-from xendisplback.sim.mapping import PAGE, PageMapping, memory_file
+from xendisplback.sim.mapping import PAGE, PageMapping
 from xendisplback.sim.process import OpenFile
 
 
@@ -54,19 +54,23 @@ class SimGrantedPages:
             self._let_go()
 
 
-class SimSharedPages(SimGrantedPages):
-    """Fulfils :class:`xendisplback.host.SharedPages`."""
+class SimSharedPages:
+    """Fulfils :class:`xendisplback.host.SharedPages`. Granted until its file is open nowhere any more."""
 
-    def __init__(self, grants: Grants, domid: int, pages: int) -> None:
-        self.length = pages * PAGE
-        self._file = memory_file("sim-gntalloc", self.length)
-        self._mapping = PageMapping(self._file, range(pages), writable=True)
+    def __init__(self, fd: int, refs: Sequence[int]) -> None:
+        """Owns ``fd``."""
+        self.fd = fd
+        self.refs = refs
+        self.length = len(refs) * PAGE
+        self._mapping = PageMapping(fd, range(len(refs)), writable=True)
+        self._open = True
         self.address = self._mapping.address
-        super().__init__(grants, domid, self._file, pages, self._free)
 
-    def _free(self) -> None:
-        self._mapping.close()
-        os.close(self._file)
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._mapping.close()
+            os.close(self.fd)
 
 
 class BackendMemory:
@@ -114,7 +118,11 @@ class BackendMemory:
         return granted
 
     def share(self, domid: int, pages: int) -> SimSharedPages:
-        return SimSharedPages(self._grants, domid, pages)
+        file = OpenFile(pages * PAGE)
+        granted = SimGrantedPages(self._grants, domid, file.content, pages, lambda: None)
+        with self._lock:
+            self._of_files.append((file, granted))
+        return SimSharedPages(file.fd, granted.refs)
 
     def _close_files(self) -> None:
         """Take back what was granted over a handle that nobody has open any more."""
@@ -125,3 +133,5 @@ class BackendMemory:
             self._of_files = [entry for entry in self._of_files if entry[0] not in closed]
         for granted in gone:
             granted.close()
+        for file in closed:
+            file.free()

@@ -220,7 +220,12 @@ class SimGrantTable:
 
     def share(self, domid: int, pages: int) -> SimSharedPages:
         self._machine.count_call("shares")
-        shared = self._machine.backend.share(domid, pages)
+        return self._opened_pages(self._machine.backend.share(domid, pages))
+
+    def share_again(self, fd: int, refs: Sequence[int]) -> SimSharedPages:
+        return self._opened_pages(SimSharedPages(fd, refs))
+
+    def _opened_pages(self, shared: SimSharedPages) -> SimSharedPages:
         self._machine.process.opened(shared.close)
         return shared
 

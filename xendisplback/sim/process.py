@@ -3,34 +3,42 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-import select
 from collections.abc import Callable
 from contextlib import suppress
+
+from xendisplback.sim.mapping import memory_file
 
 
 class OpenFile:
     """A file that everybody can copy and close by number, and of which we know whether it is open anywhere."""
 
-    def __init__(self) -> None:
-        # All that a kernel tells of other people's file descriptors: a pipe hangs up with its last writer.
-        self._watched, self.fd = os.pipe2(os.O_CLOEXEC)
-        self._hangup = select.poll()
-        self._hangup.register(self._watched, 0)
+    def __init__(self, length: int = 0) -> None:
+        """With ``length`` bytes in it."""
+        self.content = memory_file("sim-file", length)
+        """The kernel's own; closed by :meth:`free`."""
+        self.fd = os.open(f"/proc/self/fd/{self.content}", os.O_RDWR | os.O_CLOEXEC)
+        # All that a kernel tells of other people's file descriptors: a lock goes with the last of them.
+        fcntl.flock(self.fd, fcntl.LOCK_EX)
 
     @property
     def open(self) -> bool:
-        """False once, then not to be asked again."""
-        if not self._hangup.poll(0):
+        try:
+            fcntl.flock(self.content, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
             return True
-        os.close(self._watched)
         return False
 
     def close(self) -> None:
-        """Our own copy. Idempotent."""
+        """The first descriptor. Idempotent."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+    def free(self) -> None:
+        """Once, when nobody has it open."""
+        os.close(self.content)
 
 
 class Process:

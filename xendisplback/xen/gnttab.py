@@ -15,7 +15,7 @@ from xendisplback.errors import HostError
 from xendisplback.host import ExportKind
 from xendisplback.xen.devices import refusal, silent_logger
 from xendisplback.xen.dmabuf import GNTDEV, Exported, Granted
-from xendisplback.xen.gntshr import Shared
+from xendisplback.xen.gntalloc import Shared
 from xendisplback.xen.uses import Closing, Use, Uses
 
 if TYPE_CHECKING:
@@ -135,7 +135,10 @@ class Gnttab:
         return self.xen.ffi.errno if result else 0
 
     def share(self, domid: int, pages: int) -> Shared:
-        return Shared(domid, pages)
+        return Shared.allocate(domid, pages)
+
+    def share_again(self, fd: int, refs: Sequence[int]) -> Shared:
+        return Shared(fd, refs)
 
     def _check(self, result: int, call: str, what: str) -> None:
         if result != 0:
