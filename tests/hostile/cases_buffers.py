@@ -18,6 +18,8 @@ from xendisplback.protocol.layout import MAX_PAGES, PAGE
 U32 = 0xFFFF_FFFF
 # Of a connection: frontend/buffers.py, which the rig's Python can't import.
 MAX_BUFFERS = 256
+# How often Xen 4.17 lets one page be mapped, as seen: its counters have 8 bits.
+XEN_MAPPINGS = 128
 
 
 async def _refused(attacker: Attacker, *changes: dict[str, int]) -> str:
@@ -238,7 +240,7 @@ async def framebuffer_detached_on_screen(attacker: Attacker) -> None:
 
 @case()
 async def buffers_without_end(attacker: Attacker) -> str:
-    """ENOSPC from the 257th on; all are free again when the frontend leaves."""
+    """ENOSPC from the 257th on, or what Xen allows before; all are free again when the frontend leaves."""
     buffer, ring, batch = await attacker.buffer(), attacker.channels[0], 16
     seen: list[int] = []
     while len(seen) <= MAX_BUFFERS:
@@ -246,10 +248,13 @@ async def buffers_without_end(attacker: Attacker) -> str:
             await ring.put(buffer.create(dbuf_cookie=len(seen) + number + 1))
         await ring.push()
         seen += [-answer.status for answer in await ring.responses(batch)]
-    if set(seen[:MAX_BUFFERS]) != {0} or set(seen[MAX_BUFFERS:]) != {ENOSPC}:
-        raise AttackSucceeded(f"{seen.count(0)} buffers, then {seen[-1]}")
+    count, refusals = seen.count(0), set(seen) - {0}
+    # They are all of the same pages, and a PV dom0 maps each page twice, when a buffer is made.
+    limits = {ENOSPC: MAX_BUFFERS, EINVAL: XEN_MAPPINGS // 2}
+    if len(refusals) != 1 or any(seen[:count]) or count != limits.get(max(refusals)):
+        raise AttackSucceeded(f"{count} buffers, then {sorted(refusals)}")
     await attacker.expect(0, DbufDestroy(0, 1))
-    return f"{MAX_BUFFERS} buffers"
+    return f"{count} buffers"
 
 
 # Memory

@@ -55,8 +55,13 @@ def base_root(machine: str, architecture: str) -> Path:
     return cached(f"{machine}-root", [debian.versions(packages), *options], what, build)
 
 
-def disk_image(machine: str, root: Path, packages: Path, added: dict[str, Path]) -> Path:
-    """``packages``: wheels for pip; ``added``: cached items by their paths in dom0, without the first "/"."""
+def disk_image(
+    machine: str, root: Path, packages: Path, added: dict[str, Path], xen_settings: str = ""
+) -> Path:
+    """``packages``: wheels for pip; ``added``: cached items by their paths in dom0, without the first "/".
+
+    ``xen_settings``: lines of /etc/default/xen.
+    """
     source = [CHECKOUT / name for name in INSTALLED_FILES]
     source += [file for name in INSTALLED for file in files(CHECKOUT / name)]
 
@@ -65,7 +70,7 @@ def disk_image(machine: str, root: Path, packages: Path, added: dict[str, Path])
         if work.exists():
             shutil.rmtree(work)
         command("cp", "-a", "--reflink=auto", root, work, timeout=300)
-        _configure(work)
+        _configure(work, xen_settings)
         _install(work, packages, source)
         for target, item in added.items():
             shutil.copy(item, work / target)
@@ -74,7 +79,7 @@ def disk_image(machine: str, root: Path, packages: Path, added: dict[str, Path])
         command("mkfs.ext4", "-q", "-d", work, path, image, timeout=600)
         shutil.rmtree(work)
 
-    parts: list[str | Path] = [root.name, packages.name]
+    parts: list[str | Path] = [root.name, packages.name, xen_settings]
     parts += [f"{to} {item.relative_to(cache_directory())}" for to, item in added.items()]
     parts += [str(file.relative_to(CHECKOUT)) for file in source]
     parts += [*source, *files(HERE / "dom0"), Path(__file__)]
@@ -110,7 +115,7 @@ def _install(root: Path, packages: Path, source: list[Path]) -> None:
     )
 
 
-def _configure(root: Path) -> None:
+def _configure(root: Path, xen_settings: str) -> None:
     """The rig's own units and settings; nothing of the project."""
     shutil.copy(HERE / "dom0" / "agent.py", root / "usr/local/sbin/rig-agent")
     shutil.copy(HERE / "dom0" / "rig-agent.service", root / "etc/systemd/system")
@@ -120,7 +125,7 @@ def _configure(root: Path) -> None:
     (console / "login.conf").write_text(f"[Service]\nExecStart=\nExecStart={login}\n")
     # The guests' consoles in /var/log/xen/console, also when nobody reads them.
     with (root / "etc/default/xen").open("a") as settings:
-        settings.write("XENCONSOLED_ARGS=--log=guest\n")
+        settings.write(f"XENCONSOLED_ARGS=--log=guest\n{xen_settings}")
     (root / "var/log/xen/console").mkdir(parents=True)
     (root / "etc/fstab").write_text("/dev/vda / ext4 rw,noatime 0 0\n")
     (root / "etc/hostname").write_text("dom0\n")
