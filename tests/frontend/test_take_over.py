@@ -145,6 +145,32 @@ async def test_a_guest_goes_on_flipping_after_its_daemon_was_killed(
         await m.host.toolstack.destroy(domain)
 
 
+@pytest.mark.parametrize("card_memory", [True, False])
+async def test_memory_that_a_guest_gave_back_is_its_own_again_after_a_restart(
+    monkeypatch: pytest.MonkeyPatch, *, card_memory: bool
+) -> None:
+    """The budget is for two buffers of 469 pages."""
+    config = Config(be_alloc=BackendAllocation(per_domain=4))
+    kernel = SimKernel(gntdev_dmabuf=card_memory)
+    controller = Controller(needs=MemoryNeeds.CONTIGUOUS, dumb_pitch_align=64)
+    async with scene(monkeypatch, config=config, kernel=kernel, controller=controller) as m:
+        domain = await started(m, be_alloc=True)
+        display = domain.guest.displays[0]
+        red, green = await frames(domain)
+        await display.enable(red)
+        for _ in range(3):
+            await domain.guest.destroy_framebuffer(green)
+            await m.daemon.kill()
+            await m.next()
+            green = await domain.guest.create_framebuffer(800, 600)
+            green.buffer.pixels[:] = GREEN.to_bytes(4, "little") * (800 * 600)
+            await display.flip(green)
+            assert m.colour == GREEN
+            await display.flip(red)
+            assert m.host.memory.backend.granted(domain.domid) == 2 * 469
+        await m.host.toolstack.destroy(domain)
+
+
 async def test_a_flip_that_was_answered_gets_its_event_from_the_next_daemon(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -87,7 +87,7 @@ class Service:
                     await nursery.start(discovery.run)
                     nursery.start_soon(self.outputs.run)
                     nursery.start_soon(feed_watchdog)
-                    nursery.start_soon(self._settle, discovery)
+                    nursery.start_soon(self._settle, discovery, allocator)
                     await _set_status(store, domid, "ready")
                     notify("READY=1")
                     logger.info("ready")
@@ -101,11 +101,12 @@ class Service:
             grants.close()
         logger.info("stopped")
 
-    async def _settle(self, discovery: Discovery) -> None:
+    async def _settle(self, discovery: Discovery, allocator: Allocator) -> None:
         """Task: take what an earlier process left off the screens, once its guests are shown again."""
         with trio.move_on_after(SETTLE_SECONDS):
             await discovery.settled()
         self._kept.close()
+        allocator.settle()
         await self.outputs.settle()
 
     async def reload(self, config: Config) -> None:

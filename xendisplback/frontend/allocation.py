@@ -21,7 +21,7 @@ import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -60,7 +60,7 @@ class _Pool:
     earlier: dict[int, tuple[int, MemoryRecord]] = field(
         default_factory=dict[int, tuple[int, MemoryRecord]]
     )
-    """Of earlier processes, not taken over: the file and what it is, by number."""
+    """Of earlier processes, not in use here: the file and what it is, by number."""
 
     @property
     def next_number(self) -> int:
@@ -86,6 +86,7 @@ class Allocator:
         """For what follows: memory is allocated and given back in worker threads."""
         self._pools: dict[int, _Pool] = {}
         self._pages: Counter[int] = Counter()
+        self._settled = False
         self._granting = threading.Lock()
         """Taken before ``_lock``: no pool is made twice, nor freed while something is granted for it."""
         for domid, memory in kept.items():
@@ -122,14 +123,16 @@ class Allocator:
         return self._again(domid, create, card) or self._new(domid, create, card)
 
     def _again(self, domid: int, create: DbufCreate, card: Card | None) -> GrantedMemory | None:
-        """What the domain had and gave back: still granted to it."""
+        """What the domain had and gave back: still granted to it. Raises HostError."""
         with self._lock:
             pool = self._pools.get(domid)
             for memory in pool.memories.values() if pool is not None else ():
                 if memory.free and memory.shape == create.shape and memory.card in (card, None):
                     memory.free = False
                     return memory
-        return None
+        if not self._settled:
+            return None
+        return self._map_earlier(domid, card, lambda record: record.shape == create.shape)
 
     def _new(self, domid: int, create: DbufCreate, card: Card | None) -> GrantedMemory:
         if card is None:
@@ -241,19 +244,32 @@ class Allocator:
     def _take_over(
         self, domid: int, create: DbufCreate, references: int, card: Card | None
     ) -> GrantedMemory:
+        def fits(record: MemoryRecord) -> bool:
+            return record.shape == create.shape and checksum(record.refs) == references
+
+        memory = self._map_earlier(domid, card, fits)
+        if memory is None:
+            raise JournalMismatch(f"buffer {create.dbuf_cookie:#x}: its memory was not kept")
+        return memory
+
+    def settle(self) -> None:
+        """Nothing is to be taken over any more: what is left of it the guests gave back."""
+        self._settled = True
+
+    def _map_earlier(
+        self, domid: int, card: Card | None, fits: Callable[[MemoryRecord], bool]
+    ) -> GrantedMemory | None:
+        """What an earlier process allocated, of ``card`` or of gntalloc. Raises HostError."""
         with self._granting:
             pool = self._pools.get(domid, _Pool())
             for number, (fd, record) in pool.earlier.items():
-                if record.shape != create.shape or checksum(record.refs) != references:
-                    continue
-                if record.card not in (None, card and card.path):
-                    break
-                memory = map_again(os.dup(fd), record, card, self._table)
-                with self._lock:
-                    os.close(pool.earlier.pop(number)[0])
-                    pool.memories[number] = memory
-                return memory
-        raise JournalMismatch(f"buffer {create.dbuf_cookie:#x}: its memory was not kept")
+                if fits(record) and record.card in (None, card and card.path):
+                    memory = map_again(os.dup(fd), record, card, self._table)
+                    with self._lock:
+                        os.close(pool.earlier.pop(number)[0])
+                        pool.memories[number] = memory
+                    return memory
+        return None
 
     # The end of a domain
 
