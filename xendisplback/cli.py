@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +23,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except HostError as error:
         print(f"xendisplback: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Who read our output has seen enough; nor may Python's own end flush into it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -47,6 +54,13 @@ def _layout(arguments: argparse.Namespace) -> int:
     from xendisplback.operator.commands import run_layout
 
     return run_layout(arguments.socket, arguments.json)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from xendisplback.operator.commands import run_status
+
+    brief, watch = arguments.command == "list", arguments.watch
+    return run_status(arguments.socket, as_json=arguments.json, brief=brief, watch=watch)
 
 
 def _lease(arguments: argparse.Namespace) -> int:
@@ -80,6 +94,13 @@ class _Routes(argparse.Action):
         setattr(namespace, self.dest, routes)
 
 
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0.1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0.1 to 3600 seconds")
+    return seconds
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="xendisplback", description="Display backend (vdispl) of a Xen host, on KMS."
@@ -107,13 +128,27 @@ def _parser() -> argparse.ArgumentParser:
     layout = commands.add_parser("layout", help="print what is shown where, as a configuration")
     layout.set_defaults(run=_layout)
     layout.add_argument("--json", action="store_true", help="for programs")
+    status = commands.add_parser("status", help="what guests have, and how it is shown")
+    listing = commands.add_parser("list", help="the same, a line for each connector of a guest")
+    for asked in (status, listing):
+        asked.set_defaults(run=_status)
+        how = asked.add_mutually_exclusive_group()
+        how.add_argument("--json", action="store_true", help="for programs")
+        how.add_argument(
+            "--watch",
+            type=_seconds,
+            nargs="?",
+            const=1.0,
+            metavar="SECONDS",
+            help="again and again, until Ctrl-C; default: every second",
+        )
     lease = commands.add_parser("lease", help="give the daemon a DRM lease to use as a card")
     lease.set_defaults(run=_lease)
     lease.add_argument(
         "--fd", type=int, required=True, metavar="N", help="the lease, open in this process"
     )
     lease.add_argument("name", metavar="NAME", help="what the card is to be called")
-    for client in (route, layout, lease):
+    for client in (route, layout, status, listing, lease):
         client.add_argument(
             "--socket", default=SOCKET, metavar="PATH", help=f"the daemon's; default: {SOCKET}"
         )

@@ -28,6 +28,7 @@ from xendisplback.operator.control import (
 )
 from xendisplback.scanout.layout import GuestName, Place
 
+FRONTENDS = [{"domid": 3, "device": 0}]
 LINUX1, LINUX2 = GuestName("linux1"), GuestName("linux2")
 
 
@@ -94,7 +95,7 @@ async def serving(tmp_path: Path) -> AsyncGenerator[Server]:
     path = tmp_path / "run" / "control"
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
-            await nursery.start(serve_control, path, control)
+            await nursery.start(serve_control, path, control, lambda: FRONTENDS)
             yield Server(path, control)
             nursery.cancel_scope.cancel()
 
@@ -323,7 +324,7 @@ async def serving_slowly(tmp_path: Path) -> AsyncGenerator[Server]:
     """For a clock that jumps."""
     async with trio.open_nursery() as nursery:
         server = Server(tmp_path / "control", FakeControl())
-        await nursery.start(serve_control, server.path, server.control)
+        await nursery.start(serve_control, server.path, server.control, list)
         yield server
         nursery.cancel_scope.cancel()
 
@@ -337,7 +338,7 @@ async def test_the_socket_is_its_groups_and_goes_with_the_daemon(tmp_path: Path)
 
 async def start(path: Path) -> None:
     async with trio.open_nursery() as nursery:
-        await nursery.start(serve_control, path, FakeControl())
+        await nursery.start(serve_control, path, FakeControl(), list)
         nursery.cancel_scope.cancel()
 
 

@@ -180,7 +180,7 @@ async def world(seed: str, folder: Path) -> AsyncGenerator[World, None]:
         service = Service(config, host)
         await nursery.start(service.run)
         async with trio.open_nursery() as operator:
-            await operator.start(serve_control, control, service.outputs)
+            await operator.start(serve_control, control, service.outputs, service.frontends)
             yield World(host, str(control), seed)
             operator.cancel_scope.cancel()
         service.stop()

@@ -74,7 +74,7 @@ async def run_service(service: Service, config_path: Path | None) -> None:
 async def _serve_operator(service: Service) -> None:
     """Task. Guests are served without a control socket too."""
     try:
-        await serve_control(service.control_socket, service.outputs)
+        await serve_control(service.control_socket, service.outputs, service.frontends)
     except HostError as error:
         logger.error("no control socket: %s", error)
 

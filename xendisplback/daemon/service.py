@@ -44,6 +44,7 @@ class Service:
         self._host = host
         self._stop = trio.Event()
         self._kept = Kept(host.fd_store())
+        self._discovery: Discovery | None = None
         self.outputs = Outputs(host, config, self._kept.cards(), self._kept.routes())
 
     @property
@@ -54,6 +55,10 @@ class Service:
     def can_be_taken_over(self) -> bool:
         """Whether a next process gets what it takes to serve the guests on."""
         return self._host.fd_store().available
+
+    def frontends(self) -> list[dict[str, object]]:
+        """For the operator: all devices that were found, by domain and device."""
+        return self._discovery.describe() if self._discovery is not None else []
 
     def stop(self) -> None:
         """Ask :meth:`run` to end in an orderly way."""
@@ -82,7 +87,7 @@ class Service:
                     Policy(self._config.allow),
                     self._kept,
                 )
-                discovery = Discovery(domid, backend)
+                discovery = self._discovery = Discovery(domid, backend)
                 async with trio.open_nursery() as nursery:
                     await nursery.start(discovery.run)
                     nursery.start_soon(self.outputs.run)

@@ -106,6 +106,10 @@ class Budgets:
         with self._lock:
             return self._sum(kind) if domid is None else self._used[domid, kind]
 
+    def limit(self, kind: Kind) -> int:
+        """Of one domain."""
+        return self._limits[kind][0]
+
     def _sum(self, kind: Kind) -> int:
         return sum(amount for (_, each), amount in self._used.items() if each is kind)
 
@@ -147,6 +151,16 @@ class DomainBudget:
         self._domid = domid
         self.requests = Pace(settings.requests_per_second)
         self.store_events = Pace(settings.store_events_per_second)
+
+    def describe(self) -> dict[str, dict[str, int]]:
+        """For the operator: what is used of which limit; memory in pages."""
+        return {
+            kind.name.lower(): {
+                "used": self._budgets.used(kind, self._domid),
+                "limit": self._budgets.limit(kind),
+            }
+            for kind in Kind
+        }
 
     def take(self, kind: Kind, amount: int = 1) -> None:
         """Raises OverBudget, and nothing is taken."""

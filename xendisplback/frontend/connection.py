@@ -29,6 +29,7 @@ from xendisplback.frontend.journal import (
     KeptFlip,
 )
 from xendisplback.frontend.nodes import ConnectorNodes, FrontendNodes
+from xendisplback.frontend.report import describe_buffers, describe_connector
 from xendisplback.frontend.requests import RequestHandler
 from xendisplback.host import EventChannels, GrantMapping
 from xendisplback.kept import guest_name
@@ -90,6 +91,14 @@ class Connection:
             self.channels[0].log.warning(
                 "more requests than requests-per-second in [budget] allows: slowed down"
             )
+
+    def describe(self) -> dict[str, object]:
+        """For the operator."""
+        return {
+            "version": self._nodes.version,
+            "connector": [describe_connector(channel) for channel in self.channels],
+            "buffer": describe_buffers(self._handler.buffers.all),
+        }
 
     # The journal
 

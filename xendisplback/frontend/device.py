@@ -46,6 +46,8 @@ class GuestLines:
     """How many lines of which kind a device's guest has caused, over all of its connections."""
 
     def __init__(self) -> None:
+        self.faults = 0
+        """What the guest did and should not have done; also what is not logged any more."""
         self._window_end = 0.0
         self._counts: Counter[tuple[str, object]] = Counter()
 
@@ -87,4 +89,5 @@ class GuestLog(logging.LoggerAdapter[logging.Logger]):
 
     def guest_fault(self, message: str) -> None:
         """A warning about what the guest did."""
+        self._lines.faults += 1
         self.warning("%s", message)

@@ -50,6 +50,10 @@ class Discovery:
                 else:
                     await self._consider(device, nursery)
 
+    def describe(self) -> list[dict[str, object]]:
+        """For the operator."""
+        return [self._frontends[device].describe() for device in sorted(self._frontends)]
+
     async def settled(self) -> None:
         """Until what an earlier process left of the devices that were found is taken over, or given up."""
         for frontend in list(self._frontends.values()):

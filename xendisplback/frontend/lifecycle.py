@@ -57,6 +57,10 @@ class Frontend:
         self._grants = DomainGrants(backend.grants, device.domid, self._budget)
         self._lines = GuestLines()
         self._log = GuestLog(logger, str(device), self._lines)
+        self._domain_name: str | None = None
+        self._connection: Connection | None = None
+        """Once it is served."""
+        self._published = XenbusState.Unknown
         self._phase = Phase.NEW
         self._phase_since = 0.0
         self._handled: tuple[Phase, XenbusState] | None = None
@@ -90,6 +94,20 @@ class Frontend:
         """Release, publish Closed, and end."""
         self._force(_STOP)
 
+    def describe(self) -> dict[str, object]:
+        """For the operator; ``version``, ``connector`` and ``buffer`` only while it is served."""
+        return {
+            "domid": self.device.domid,
+            "device": self.device.index,
+            "domain": self._domain_name,
+            "backend-state": self._published.name,
+            "frontend-state": self._seen.name,
+            "phase": self._phase.name.lower(),
+            "faults": self._lines.faults,
+            "budget": self._budget.describe(),
+            **(self._connection.describe() if self._connection is not None else {}),
+        }
+
     def _force(self, step: Step) -> None:
         if self._forced is not _STOP:
             self._forced = step
@@ -97,8 +115,8 @@ class Frontend:
 
     async def run(self) -> None:
         """Until the device is gone or :meth:`stop`. When cancelled it releases, and publishes nothing."""
-        domain = await read_identity(self._store, self.device)
-        self._log.info("found (domain %s)", escape(domain.name or "without a name"))
+        self._domain_name = (await read_identity(self._store, self.device)).name
+        self._log.info("found (domain %s)", escape(self._domain_name or "without a name"))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_frontend)
             while self._phase is not Phase.ENDED:
@@ -194,6 +212,7 @@ class Frontend:
                 await tx.write(f"{path}/state", str(int(state)))
 
         await self._store.transact(body)
+        self._published = state
         self._log.debug("published %s", state.name)
 
     # The connection
@@ -224,7 +243,10 @@ class Frontend:
             nonlocal served
             if earlier is None:
                 await self._publish(XenbusState.Connected)
-            served = True
+            served, self._connection = True, connection
+            if earlier is not None:
+                # An earlier process has published it.
+                self._published = XenbusState.Connected
             self._log.info("connected" if earlier is None else "taken over, as it was")
             self.settled.set()
             await connection.serve()
@@ -233,6 +255,7 @@ class Frontend:
             with scope:
                 not_served = await self._guard(earlier, on_connected)
         finally:
+            self._connection = None
             self._settle()
             ended.set()
         if not scope.cancelled_caught:

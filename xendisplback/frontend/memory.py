@@ -26,6 +26,11 @@ class BufferMemory(FrameMemory, Protocol):
     @property
     def pages(self) -> int: ...
     @property
+    def owner(self) -> str:
+        """Whose it is, for the operator: ``guest``, ``card`` or ``gntalloc``."""
+        ...
+
+    @property
     def checksum(self) -> int:
         """Of its grant references."""
         ...
@@ -55,6 +60,7 @@ class GuestMemory:
         self.steps: Sequence[Step] = (*EXPORTS, Step.COPY)
         self.refused: Sequence[Refusal] = ()
         self.shape = shape
+        self.owner = "guest"
         self.pages = len(refs)
         self.checksum = checksum(refs)
         self._grants = grants
@@ -116,6 +122,7 @@ class GrantedMemory:
     ) -> None:
         """``card`` and its ``memory``: None where only the CPU reaches it, at ``address``."""
         self.shape = shape
+        self.owner = "gntalloc" if memory is None else "card"
         self.steps: Sequence[Step] = (Step.COPY,) if memory is None else (Step.CARD, Step.COPY)
         self.refused = refused
         self.refs = granted.refs

@@ -65,7 +65,7 @@ class RequestHandler:
         self._permission = permission
         self._grants = grants
         self._allocator = allocator
-        self._buffers = buffers
+        self.buffers = buffers
         self._lock = trio.Lock()
 
     async def handle(self, channel: Channel, request: Request) -> bytes:
@@ -79,7 +79,7 @@ class RequestHandler:
                     case DbufDestroy():
                         await self._destroy(channel, request)
                     case FbAttach():
-                        self._buffers.attach(request)
+                        self.buffers.attach(request)
                     case FbDetach():
                         await self._forget(request.fb_cookie)
                     case SetConfig():
@@ -127,13 +127,13 @@ class RequestHandler:
 
     async def _create(self, channel: Channel, request: DbufCreate) -> None:
         pages = check_create(request)
-        self._buffers.check_new(request)
-        with self._buffers.room():
+        self.buffers.check_new(request)
+        with self.buffers.room():
             if request.flags & REQ_ALLOC:
                 memory: BufferMemory = await self._allocate(request, channel.source)
             else:
                 memory = await self._hold(request, pages, channel.source)
-            self._buffers.add(request, memory)
+            self.buffers.add(request, memory)
 
     async def _allocate(self, request: DbufCreate, source: Source) -> GrantedMemory:
         if not self._permission.be_alloc:
@@ -177,7 +177,7 @@ class RequestHandler:
         return memory
 
     async def _destroy(self, channel: Channel, request: DbufDestroy) -> None:
-        buffer = self._buffers.buffer(request.dbuf_cookie)
+        buffer = self.buffers.buffer(request.dbuf_cookie)
         if buffer.frames:
             channel.log.guest_fault(
                 f"DBUF_DESTROY of {request.dbuf_cookie:#x} with {len(buffer.frames)} framebuffers"
@@ -185,7 +185,7 @@ class RequestHandler:
             )
         for fb_cookie in list(buffer.frames):
             await self._forget(fb_cookie)
-        self._buffers.remove(request.dbuf_cookie)
+        self.buffers.remove(request.dbuf_cookie)
         # Nobody else knows it any more: a connection that ends must not cut this short.
         with trio.CancelScope(shield=True):
             await _close([buffer.memory])
@@ -193,7 +193,7 @@ class RequestHandler:
     async def _forget(self, fb_cookie: int) -> None:
         """Take a framebuffer out of the table and off every output of this guest. Raises RequestError ENOENT."""
         # First out of the table: a flip on another channel must not find it while we wait.
-        frame = self._buffers.detach(fb_cookie)
+        frame = self.buffers.detach(fb_cookie)
         for source in self.sources:
             await source.forget(frame)
 
@@ -201,7 +201,7 @@ class RequestHandler:
         """The card refused a flip that was answered already."""
         async with self._lock:
             try:
-                frame = self._buffers.frame(request.fb_cookie)
+                frame = self.buffers.frame(request.fb_cookie)
             except RequestError:
                 # Detached on another channel meanwhile.
                 return
@@ -213,7 +213,7 @@ class RequestHandler:
             channel.note_flip(0)
             channel.log.info("off")
             return
-        frame = self._buffers.frame(request.fb_cookie)
+        frame = self.buffers.frame(request.fb_cookie)
         # Linux sends the framebuffer's size, which may exceed the connector's resolution.
         crop = Crop(
             request.x,
@@ -232,7 +232,7 @@ class RequestHandler:
 
     async def _flip(self, channel: Channel, request: PgFlip) -> None:
         """A flip that takes more: the framebuffer's first one, or one that is too small."""
-        frame = self._buffers.frame(request.fb_cookie)
+        frame = self.buffers.frame(request.fb_cookie)
         crop = channel.source.crop
         if crop is None or not crop.inside(frame.layout):
             raise RequestError(
@@ -267,7 +267,7 @@ class RequestHandler:
     def kept_buffers(self) -> list[KeptBuffer]:
         return [
             KeptBuffer(buffer.create, buffer.memory.checksum, list(buffer.attached.values()))
-            for buffer in self._buffers.all
+            for buffer in self.buffers.all
         ]
 
     def kept_connectors(self, channels: Sequence[Channel]) -> list[KeptConnector]:
@@ -285,25 +285,25 @@ class RequestHandler:
         pages = check_create(create)
         outputs = channel.source.outputs
         card = outputs[0].card if outputs else None
-        with self._buffers.room():
+        with self.buffers.room():
             if create.flags & REQ_ALLOC:
                 memory: BufferMemory = await self._allocator.take_over(
                     self._domid, create, kept.checksum, card
                 )
             else:
                 memory = await self._hold(create, pages, channel.source)
-            self._buffers.add(create, memory)
+            self.buffers.add(create, memory)
         if memory.checksum != kept.checksum:
             raise JournalMismatch(f"buffer {create.dbuf_cookie:#x} has other pages than before")
         for attach in kept.frames:
-            self._buffers.attach(attach)
+            self.buffers.attach(attach)
 
     async def take_over_connector(
         self, channel: Channel, kept: KeptConnector, flip: KeptFlip
     ) -> None:
         """Show what the guest wants to see. As :meth:`take_over_buffer`."""
         if kept.fb_cookie and kept.crop is not None:
-            frame = self._buffers.frame(flip.fb_cookie or kept.fb_cookie)
+            frame = self.buffers.frame(flip.fb_cookie or kept.fb_cookie)
             await channel.source.configure(frame, kept.crop)
         # Who asks for another has given up waiting for the last one, and would take its event for this one's.
         if flip.event_owed and not channel.flip_asked:
@@ -313,7 +313,7 @@ class RequestHandler:
     async def release(self) -> None:
         """Off all outputs, then release every buffer. Outputs first: they read the memory."""
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(_close, self._buffers.clear())
+            stack.push_async_callback(_close, self.buffers.clear())
             for source in self.sources:
                 stack.push_async_callback(source.release)
 

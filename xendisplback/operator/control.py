@@ -9,13 +9,14 @@ What is no request ends the conversation with an error; a request that can't be 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
 import trio
 
+from xendisplback import __version__
 from xendisplback.errors import HostError
 from xendisplback.operator import VERSION
 from xendisplback.operator.listener import open_listener
@@ -47,12 +48,20 @@ class Control(Protocol):
         ...
 
 
+Frontends = Callable[[], Sequence[Mapping[str, object]]]
+"""What :meth:`xendisplback.daemon.service.Service.frontends` says."""
+
+
 class _Envelope(msgspec.Struct):
     version: int
     command: str
 
 
 class _Layout(msgspec.Struct, tag="layout", tag_field="command", forbid_unknown_fields=True):
+    version: int
+
+
+class _Status(msgspec.Struct, tag="status", tag_field="command", forbid_unknown_fields=True):
     version: int
 
 
@@ -78,13 +87,17 @@ class _Lease(msgspec.Struct, tag="lease", tag_field="command", forbid_unknown_fi
     name: str
 
 
-_Request = _Layout | _Route | _Lease
+_Request = _Layout | _Status | _Route | _Lease
 _envelopes = msgspec.json.Decoder(_Envelope)
 _requests: msgspec.json.Decoder[_Request] = msgspec.json.Decoder(_Request)
 
 
 async def serve_control(
-    path: Path, control: Control, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    path: Path,
+    control: Control,
+    frontends: Frontends,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Task: answer at ``path`` until cancelled. Started: whoever connects will be answered.
 
@@ -92,7 +105,7 @@ async def serve_control(
     or the socket can't be made.
     """
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(open_listener(path)))
-    clients = _Clients(control)
+    clients = _Clients(control, frontends)
     task_status.started()
     try:
         await trio.serve_listeners(clients.serve, [listener])
@@ -101,8 +114,9 @@ async def serve_control(
 
 
 class _Clients:
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, frontends: Frontends) -> None:
         self._control = control
+        self._frontends = frontends
         self._count = 0
 
     async def serve(self, sock: trio.SocketStream) -> None:
@@ -149,6 +163,14 @@ class _Clients:
         """What the reply says beside ``ok``. Raises HostError."""
         if isinstance(request, _Layout):
             return {"layout": dict(self._control.layout())}
+        if isinstance(request, _Status):
+            return {
+                "status": {
+                    "version": __version__,
+                    "frontend": self._frontends(),
+                    **self._control.layout(),
+                }
+            }
         if isinstance(request, _Route):
             await self._control.route(request.changes())
             logger.info("%s routed %s", stream.peer(), _describe(request))
