@@ -111,6 +111,10 @@ class Daemon:
         """What ``xendisplback layout`` prints."""
         return self._dom0.run("xendisplback", "layout").out
 
+    def listed(self) -> list[str]:
+        """What ``xendisplback list`` prints, without the heads of its columns."""
+        return self._dom0.run("xendisplback", "list").out.splitlines()[1:]
+
     def wait_until_closed(self, card: str, seconds: float = 5.0) -> None:
         """Until it holds no file of the card (``card1``), not even by a mapping.
 

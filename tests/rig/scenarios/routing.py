@@ -36,6 +36,13 @@ def routed_while_flipping(rig: Rig) -> str:
         y.ask("mode 0 800x600 XR24")
         z.ask("mode 0 1024x768 XR24", timeout=60)
         _show(rig, y, z, {RAMFB: first, GPU: second})
+        listed = [line.split(maxsplit=5) for line in rig.daemon.listed()]
+        expect(listed[0][:5] == ["y/0/0", "HDMI-A-1/main", "shown", "800x600", "XR24"], str(listed))
+        expect(listed[0][5].count("zero copy by") == 1, str(listed))
+        expect(
+            listed[1][:5] == ["z/0/0", "Virtual-1/main", "shown", "1024x768", "XR24"], str(listed)
+        )
+        expect(listed[1][5].count("by copy (") == 1, str(listed))
         flips = _route(rig, y, z, "y=Virtual-1", "z=HDMI-A-1")
         _show(rig, y, z, {RAMFB: second, GPU: first})
         held = rig.daemon.refused_route("y=HDMI-A-1")
