@@ -34,6 +34,8 @@ GREEN = 0x00FF00
 FLIP_SECONDS = 2.0
 """Within so long the other guest's flips go on. Linux gives each 3 s."""
 RELEASE_SECONDS = 5.0
+ATTACK_SECONDS = 30.0
+"""For all of one, which takes 0.1 s as a rule: a fresh guest has to be served."""
 
 
 CASE_LINES = 60
@@ -69,7 +71,14 @@ class Arena:
 
     async def attack(self, data: bytes) -> None:
         """One domain's whole life, as ``data`` says. Raises AttackSucceeded."""
-        choose = Choices(data)
+        self._log.lines.clear()
+        with trio.move_on_after(ATTACK_SECONDS) as scope:
+            await self._attack(Choices(data))
+        if scope.cancelled_caught:
+            last = self._log.lines[-5:]
+            raise AttackSucceeded(f"not served, or no end of it, in {ATTACK_SECONDS:g} s: {last}")
+
+    async def _attack(self, choose: Choices) -> None:
         domain = await self._domain(version=1 + choose.below(2))
         try:
             await domain.guest.connected()
