@@ -76,7 +76,7 @@ def _frontend_lines(frontend: Words, guests: Words) -> Iterator[str]:
         owners = sorted({_text(buffer.get("memory")) for buffer in buffers})
         yield f"    {len(buffers)} buffers, {pages / PAGES_PER_MIB:.1f} MiB: {', '.join(owners)}"
     used = [
-        f"{kind} {amount['used']} of {amount['limit']}"
+        f"{kind} {amount['used']} of {amount['limit']}{' pages' if kind == 'memory' else ''}"
         for kind, amount in ((k, _words(v)) for k, v in _words(frontend.get("budget")).items())
     ]
     if used:
