@@ -63,6 +63,12 @@ def _status(arguments: argparse.Namespace) -> int:
     return run_status(arguments.socket, as_json=arguments.json, brief=brief, watch=watch)
 
 
+def _check(arguments: argparse.Namespace) -> int:
+    from xendisplback.check.guest_files import run_check
+
+    return run_check(arguments.socket, arguments.files, as_json=arguments.json)
+
+
 def _lease(arguments: argparse.Namespace) -> int:
     from xendisplback.operator.commands import run_lease
 
@@ -142,13 +148,17 @@ def _parser() -> argparse.ArgumentParser:
             metavar="SECONDS",
             help="again and again, until Ctrl-C; default: every second",
         )
+    check = commands.add_parser("check", help="find what will not work in guests' xl files")
+    check.set_defaults(run=_check)
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE", help="what xl create takes")
+    check.add_argument("--json", action="store_true", help="for programs")
     lease = commands.add_parser("lease", help="give the daemon a DRM lease to use as a card")
     lease.set_defaults(run=_lease)
     lease.add_argument(
         "--fd", type=int, required=True, metavar="N", help="the lease, open in this process"
     )
     lease.add_argument("name", metavar="NAME", help="what the card is to be called")
-    for client in (route, layout, status, listing, lease):
+    for client in (route, layout, status, listing, check, lease):
         client.add_argument(
             "--socket", default=SOCKET, metavar="PATH", help=f"the daemon's; default: {SOCKET}"
         )
