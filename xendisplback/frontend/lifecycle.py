@@ -243,19 +243,23 @@ class Frontend:
             nonlocal served
             if earlier is None:
                 await self._publish(XenbusState.Connected)
-            served, self._connection = True, connection
+            served = True
             if earlier is not None:
                 # An earlier process has published it.
                 self._published = XenbusState.Connected
             self._log.info("connected" if earlier is None else "taken over, as it was")
             self.settled.set()
-            await connection.serve()
+            self._connection = connection
+            try:
+                await connection.serve()
+            finally:
+                # What it could be asked for is freed soon.
+                self._connection = None
 
         try:
             with scope:
                 not_served = await self._guard(earlier, on_connected)
         finally:
-            self._connection = None
             self._settle()
             ended.set()
         if not scope.cancelled_caught:
